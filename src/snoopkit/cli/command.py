@@ -1,0 +1,50 @@
+"""What every command does at its edge: errors become one message on stderr and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import CompileError, OptionError, SnoopkitError
+
+if False:  # for the type checker alone: importing typing costs start-up time
+    from collections.abc import Callable, Sequence
+
+DONE = 0
+FAILED = 1
+BAD_USAGE = 2
+INCOMPLETE = 3  # finished, but events were lost or left undecoded
+
+
+def command(name: str) -> Callable[[Callable[[Sequence[str]], int | None]], Callable[..., int]]:
+    """Make `run(argv) -> status` a program's main function, under the name that its messages carry."""
+
+    def wrap(run: Callable[[Sequence[str]], int | None]) -> Callable[..., int]:
+        def main(argv: Sequence[str] | None = None) -> int:
+            try:
+                return run(sys.argv[1:] if argv is None else argv) or DONE
+            except BrokenPipeError:
+                # Whoever read our data has seen enough. Python would complain once more when it flushes.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return DONE
+            except KeyboardInterrupt:
+                print(f"{name}: interrupted", file=sys.stderr)
+                return FAILED
+            except (SnoopkitError, OSError) as error:
+                report(name, error)
+                return BAD_USAGE if isinstance(error, OptionError) else FAILED
+
+        main.__doc__ = run.__doc__
+        return main
+
+    return wrap
+
+
+def report(name: str, error: BaseException) -> None:
+    """Print an error where people look for it; clang's own diagnostics come first, as it printed them."""
+    if isinstance(error, CompileError) and error.diagnostics:
+        sys.stderr.write(error.diagnostics.rstrip("\n") + "\n")
+    text = str(error)
+    if not isinstance(error, SnoopkitError) and isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    print(f"{name}: error: {text}", file=sys.stderr)

@@ -1,0 +1,367 @@
+"""C layout from BTF, and the plan by which `_decode` reads it.
+
+`struct_type()` turns a BTF struct into a tree that people can look at: a `StructType` with its members, each with
+its name, its offset in bytes and its type. `plan()` turns that tree into nested tuples of plain integers and
+strings, all that the native decoder needs to know.
+"""
+
+from __future__ import annotations
+
+from .btf import (
+    KIND_ARRAY,
+    KIND_ENUM,
+    KIND_ENUM64,
+    KIND_FLOAT,
+    KIND_INT,
+    KIND_PTR,
+    KIND_STRUCT,
+    KIND_UNION,
+)
+from .cdecl import type_name
+from .errors import PackageError
+
+if False:  # for the type checker alone
+    from .btf import Btf
+
+__all__ = [
+    "ArrayType",
+    "EnumType",
+    "FloatType",
+    "IntType",
+    "Member",
+    "PointerType",
+    "StructType",
+    "TailPart",
+    "locate",
+    "plan",
+    "struct_type",
+]
+
+INT_SIGNED, INT_CHAR, INT_BOOL = 1, 2, 4
+MAX_STEPS = 65_536  # members of one type, nested ones counted: a bound for types that nobody wrote by hand
+
+
+class CType:
+    """A type as C has it: `spelling` is how C writes it, `size_bytes` what sizeof() gives."""
+
+    __slots__ = ("size_bytes", "spelling")
+
+    def __init__(self, spelling: str, size_bytes: int) -> None:
+        self.spelling = spelling
+        self.size_bytes = size_bytes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spelling}: {self.size_bytes} bytes>"
+
+    def __str__(self) -> str:
+        return self.spelling
+
+
+class IntType(CType):
+    """An integer of 1, 2, 4, 8 or 16 bytes; bool and char are integers with a meaning of their own."""
+
+    __slots__ = ("is_bool", "is_char", "signed")
+
+    def __init__(self, spelling: str, size_bytes: int, *, signed: bool, is_bool: bool, is_char: bool) -> None:
+        super().__init__(spelling, size_bytes)
+        self.signed = signed
+        self.is_bool = is_bool
+        self.is_char = is_char
+
+
+class FloatType(CType):
+    """float or double."""
+
+    __slots__ = ()
+
+
+class PointerType(CType):
+    """A pointer, read as an unsigned integer: what it points to is another machine's memory."""
+
+    __slots__ = ()
+
+
+class EnumType(CType):
+    """An enumeration. `values` are its (name, number) pairs in the order of the source."""
+
+    __slots__ = ("signed", "values")
+
+    def __init__(self, spelling: str, size_bytes: int, *, signed: bool, values: tuple[tuple[str, int], ...]) -> None:
+        super().__init__(spelling, size_bytes)
+        self.signed = signed
+        self.values = values
+
+
+class ArrayType(CType):
+    """`count` elements of one type, 0 for a flexible array."""
+
+    __slots__ = ("count", "element")
+
+    def __init__(self, spelling: str, element: CType, count: int) -> None:
+        super().__init__(spelling, element.size_bytes * count)
+        self.element = element
+        self.count = count
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a char array, which decodes to str."""
+        return isinstance(self.element, IntType) and self.element.is_char
+
+
+class Member:
+    """A member of a struct. `bit_size` is 0 unless it is a bit-field; then it starts `bit_offset` bits (0 to 7)
+    into the byte at `offset_bytes`, counted as the object's byte order counts."""
+
+    __slots__ = ("bit_offset", "bit_size", "name", "offset_bytes", "type")
+
+    def __init__(self, name: str, offset_bytes: int, type: CType, bit_offset: int = 0, bit_size: int = 0) -> None:
+        self.name = name
+        self.offset_bytes = offset_bytes
+        self.type = type
+        self.bit_offset = bit_offset
+        self.bit_size = bit_size
+
+    def __repr__(self) -> str:
+        width = f" : {self.bit_size}" if self.bit_size else ""
+        return f"<Member {self.type.spelling} {self.name}{width} at {self.offset_bytes}>"
+
+
+class StructType(CType):
+    """A struct or union. `members` are in the order of the source; an anonymous member's own members stand in its
+    place, as C lets a program name them."""
+
+    __slots__ = ("is_union", "members", "name", "type_id")
+
+    def __init__(
+        self, name: str, size_bytes: int, members: tuple[Member, ...], *, is_union: bool = False, type_id: int = 0
+    ) -> None:
+        super().__init__(f"{'union' if is_union else 'struct'} {name or '{...}'}", size_bytes)
+        self.name = name
+        self.members = members
+        self.is_union = is_union
+        self.type_id = type_id
+
+    def member(self, name: str) -> Member:
+        """The member called `name`; KeyError if there is none."""
+        for member in self.members:
+            if member.name == name:
+                return member
+        raise KeyError(name)
+
+
+class TailPart:
+    """One variable part of a record's tail: `size_member` (a path such as "argv_size") gives its captured bytes;
+    `form` is "text" (one string) or "strings" (strings that each end in NUL)."""
+
+    __slots__ = ("form", "name", "size_member")
+
+    def __init__(self, name: str, size_member: str, form: str) -> None:
+        self.name = name
+        self.size_member = size_member
+        self.form = form
+
+
+def struct_type(btf: Btf, type_id: int, *, name: str = "") -> StructType:
+    """The layout of the struct or union `type_id`, through typedefs. `name` is used where the struct has none.
+
+    Raises PackageError for what isn't a struct, and for one that C itself could not use: two members of the same
+    name after anonymous ones were lifted.
+    """
+    resolved = btf.types[btf.resolve(type_id)]
+    if resolved.kind not in (KIND_STRUCT, KIND_UNION):
+        raise PackageError(f"BTF: type {type_id} ({type_name(btf, type_id)}) is not a struct")
+    return _Builder(btf).struct(resolved.id, name or btf.types[type_id].name)
+
+
+class _Builder:
+    def __init__(self, btf: Btf) -> None:
+        self.btf = btf
+        self.known: dict[int, CType] = {}
+        self.left = MAX_STEPS
+
+    def struct(self, type_id: int, name: str) -> StructType:
+        source = self.btf.types[type_id]
+        members: list[Member] = []
+        for member in source.members:
+            self.left -= 1
+            if self.left < 0:
+                raise PackageError(f"BTF: struct {name!r} has more than {MAX_STEPS} members")
+            members.extend(self.member(member.name, member.type_id, member.bit_offset, member.bit_size))
+        seen: set[str] = set()
+        for lifted in members:
+            if lifted.name in seen:
+                raise PackageError(
+                    f"BTF: struct {name!r}: two members are called {lifted.name!r}",
+                    hint="one stands in an anonymous struct or union: rename it",
+                )
+            seen.add(lifted.name)
+        return StructType(
+            source.name or name,
+            source.size,
+            tuple(members),
+            is_union=source.kind == KIND_UNION,
+            type_id=type_id,
+        )
+
+    def member(self, name: str, type_id: int, bit_offset: int, bit_size: int) -> list[Member]:
+        if not name and not bit_size:
+            inner = self.type(type_id)
+            if isinstance(inner, StructType):
+                start = bit_offset // 8
+                return [
+                    Member(m.name, start + m.offset_bytes, m.type, m.bit_offset, m.bit_size) for m in inner.members
+                ]
+        if not name:
+            return []  # an unnamed bit-field is padding
+        return [Member(name, bit_offset // 8, self.type(type_id), bit_offset % 8 if bit_size else 0, bit_size)]
+
+    def type(self, type_id: int) -> CType:
+        found = self.known.get(type_id)
+        if found is None:
+            found = self.known[type_id] = self.build(type_id)
+        return found
+
+    def build(self, type_id: int) -> CType:
+        btf = self.btf
+        resolved = btf.types[btf.resolve(type_id)]
+        spelling = type_name(btf, type_id)
+        kind = resolved.kind
+        if kind == KIND_INT:
+            return IntType(
+                spelling,
+                resolved.size,
+                signed=bool(resolved.encoding & INT_SIGNED),
+                is_bool=bool(resolved.encoding & INT_BOOL),
+                # clang marks `char` as SIGNED only; the name is what tells it from `signed char`
+                is_char=resolved.size == 1 and (resolved.name == "char" or bool(resolved.encoding & INT_CHAR)),
+            )
+        if kind == KIND_PTR:
+            return PointerType(spelling, 8)
+        if kind == KIND_ARRAY:
+            element = self.type(resolved.type_id)
+            return ArrayType(spelling, element, resolved.count)
+        if kind in (KIND_STRUCT, KIND_UNION):
+            return self.struct(resolved.id, btf.types[type_id].name)
+        if kind in (KIND_ENUM, KIND_ENUM64):
+            return EnumType(spelling, resolved.size, signed=resolved.signed, values=resolved.values)
+        if kind == KIND_FLOAT:
+            return FloatType(spelling, resolved.size)
+        raise PackageError(f"BTF: a member of type {spelling!r} has no size")
+
+
+def locate(struct: StructType, path: str) -> Member:
+    """The member that a dotted path names, its offset counted from the start of `struct`.
+
+    Raises PackageError if the path leads nowhere.
+    """
+    offset = 0
+    current: CType = struct
+    member: Member | None = None
+    for name in path.split("."):
+        try:
+            if not isinstance(current, StructType):
+                raise KeyError(name)
+            member = current.member(name)
+        except KeyError:
+            raise PackageError(f"struct {struct.name!r} has no member {path!r}") from None
+        offset += member.offset_bytes
+        current = member.type
+    assert member is not None
+    return Member(member.name, offset, member.type, member.bit_offset, member.bit_size)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The plan. A step is (op, name, offset_bytes, size_bytes, bit_offset, bit_size, count, detail). `detail` is, by op:
+# ENUM a dict from number to name; ARRAY one step with offset 0, repeated every `size_bytes`; STRUCT a plan.
+
+OP_UNSIGNED, OP_SIGNED, OP_BOOL, OP_FLOAT, OP_POINTER, OP_ENUM, OP_ENUM_SIGNED, OP_TEXT, OP_ARRAY, OP_STRUCT = range(10)
+OP_TAIL_TEXT, OP_TAIL_STRINGS, OP_TAIL_ARRAY = range(10, 13)
+
+if False:
+    from typing import Any
+
+    Step = tuple[int, str, int, int, int, int, int, Any]
+    Plan = tuple[str, int, tuple[Step, ...]]
+
+
+def plan(struct: StructType) -> Plan:
+    """(name, size_bytes, steps) for one struct; see the comment above for a step."""
+    return (struct.name, struct.size_bytes, tuple(_step(member) for member in struct.members))
+
+
+def _step(member: Member) -> Step:
+    op, size, count, detail = _operation(member.type)
+    return (op, member.name, member.offset_bytes, size, member.bit_offset, member.bit_size, count, detail)
+
+
+def _operation(ctype: CType) -> tuple[int, int, int, Any]:
+    size = ctype.size_bytes
+    if isinstance(ctype, IntType):
+        return (OP_BOOL if ctype.is_bool else OP_SIGNED if ctype.signed else OP_UNSIGNED, size, 1, None)
+    if isinstance(ctype, PointerType):
+        return (OP_POINTER, size, 1, None)
+    if isinstance(ctype, EnumType):
+        names: dict[int, str] = {}
+        for name, value in ctype.values:
+            names.setdefault(value, name)
+        return (OP_ENUM_SIGNED if ctype.signed else OP_ENUM, size, 1, names)
+    if isinstance(ctype, FloatType):
+        return (OP_FLOAT, size, 1, None)
+    if isinstance(ctype, ArrayType):
+        if ctype.is_text:
+            return (OP_TEXT, size, 1, None)
+        inner_op, inner_size, inner_count, inner_detail = _operation(ctype.element)
+        return (OP_ARRAY, ctype.element.size_bytes, ctype.count, (inner_op, "", 0, inner_size, 0, 0, inner_count, inner_detail))
+    if isinstance(ctype, StructType):
+        return (OP_STRUCT, size, 1, plan(ctype))
+    raise TypeError(f"no plan for {ctype!r}")
+
+
+def event_plan(
+    struct: StructType, *, tail_member: str | None = None, tail_parts: tuple[TailPart, ...] = (), size_member: str | None = None
+) -> tuple[str, int, int, tuple[Step, ...], tuple[int, int] | None]:
+    """How to read one event: (name, fixed_size_bytes, size_bytes, steps, where its true size stands).
+
+    Without a tail a record has at least the struct's size. With one it has at least the fixed part; the tail's
+    parts follow one another from the tail member's offset, and a step for each stands in the tail member's place:
+    its count is the offset of its length and its bit_size the length's width in bytes. Without declared parts the
+    tail is what is left of the record. The true size stands at (offset, width), or is what arrived.
+
+    Raises PackageError where paths, lengths or the tail don't fit the struct.
+    """
+    whole = plan(struct)
+    where = None
+    if size_member is not None:
+        where = _unsigned(struct, size_member)
+    if tail_member is None:
+        return (whole[0], whole[1], whole[1], whole[2], where)
+    tail = locate(struct, tail_member)
+    if not struct.members or struct.members[-1].name != tail_member or not isinstance(tail.type, ArrayType):
+        raise PackageError(f"struct {struct.name!r}: its tail {tail_member!r} is not its last member, an array")
+    steps = list(whole[2][:-1])
+    if not tail_parts:
+        op, _, offset, size, _, _, _, detail = whole[2][-1]
+        if op == OP_TEXT:
+            steps.append((OP_TAIL_TEXT, tail_member, offset, 0, 0, 0, 0, None))
+        elif op == OP_ARRAY:
+            steps.append((OP_TAIL_ARRAY, tail_member, offset, size, 0, 0, 0, detail))
+        else:
+            raise PackageError(f"struct {struct.name!r}: a tail can't be of type {tail.type}")
+    names = {step[1] for step in steps}
+    for part in tail_parts:
+        if part.name in names:
+            raise PackageError(f"struct {struct.name!r}: two members are called {part.name!r}")
+        names.add(part.name)
+        at, width = _unsigned(struct, part.size_member)
+        if at + width > tail.offset_bytes:
+            raise PackageError(f"struct {struct.name!r}: the length {part.size_member!r} stands in the tail")
+        op = OP_TAIL_STRINGS if part.form == "strings" else OP_TAIL_TEXT
+        steps.append((op, part.name, tail.offset_bytes, 0, 0, width, at, None))
+    return (whole[0], tail.offset_bytes, whole[1], tuple(steps), where)
+
+
+def _unsigned(struct: StructType, path: str) -> tuple[int, int]:
+    member = locate(struct, path)
+    if not isinstance(member.type, IntType) or member.bit_size or member.type.size_bytes > 8:
+        raise PackageError(f"struct {struct.name!r}: {path!r} is not a plain integer")
+    return (member.offset_bytes, member.type.size_bytes)
