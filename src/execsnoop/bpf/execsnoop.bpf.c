@@ -209,12 +209,16 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
 }
 
 /* Runs for every thread that ends; true for the one that ends the process. Before 6.16 several
- * threads that end at once may each see that none is left: user space keeps the latest.
+ * threads that end at once may each see that none is left: while another is still there the event
+ * says that it may come again, and user space keeps the latest.
  */
-static __always_inline _Bool process_is_gone(unsigned long long *ctx, struct signal_struct *signal)
+static __always_inline _Bool process_is_gone(unsigned long long *ctx, struct signal_struct *signal,
+					     __u16 *flags)
 {
 	if (bpf_core_field_exists(((struct trace_event_raw_sched_process_exit *)0)->group_dead))
 		return ((volatile unsigned long long *)ctx)[1] & 1;
+	if (signal->nr_threads > 1)
+		*flags = MAY_REPEAT;
 	return signal->live.counter == 0;
 }
 
@@ -226,12 +230,14 @@ int on_exit(unsigned long long *ctx)
 	struct task_struct *leader = task->group_leader;
 	struct output_count *count;
 	struct exit_event event = {};
+	__u16 flags = 0;
 
-	if (task->flags & PF_KTHREAD || !signal || !leader || !process_is_gone(ctx, signal))
+	if (task->flags & PF_KTHREAD || !signal || !leader || !process_is_gone(ctx, signal, &flags))
 		return 0;
 
 	count = count_attempt(EXIT);
 	describe((struct process_event *)&event, task, EXIT);
+	event.header.flags |= flags;
 	event.header.size_bytes = sizeof(event);
 	/* The last thread's own exit_code is often not what the parent will be told. */
 	event.status =

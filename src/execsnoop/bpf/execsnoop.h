@@ -13,7 +13,8 @@
 #define FILENAME_TRUNCATED 0x04
 #define FILENAME_UNREADABLE 0x08
 #define AUDIT_UNSUPPORTED                                                                          \
-	0x10 /* a kernel without CONFIG_AUDIT has neither loginuid nor sessionid */
+	0x10            /* a kernel without CONFIG_AUDIT has neither loginuid nor sessionid */
+#define MAY_REPEAT 0x20 /* an exit, on kernels that can't tell which thread is the last */
 
 struct record_header {
 	__u16 type;
