@@ -18,8 +18,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FIXED_BYTES __builtin_offsetof(struct exec_event, tail)
 #define RECORD_CAPACITY_BYTES (FIXED_BYTES + FILENAME_CAPACITY_BYTES + ARGV_CAPACITY_BYTES)
 
-/* The kernel stores a record's size in 16 bits: beyond about 65,500 bytes records vanish or are
- * misread. */
+/* The kernel stores a record's size in 16 bits: larger ones vanish or are misread. */
 _Static_assert(RECORD_CAPACITY_BYTES < 65000,
 	       "an exec record must stay below what a perf ring can carry");
 
@@ -82,8 +81,7 @@ static __always_inline void count_failure(struct output_count *count)
 		__sync_fetch_and_add(&count->failed, 1);
 }
 
-/* Fills all of the common part but the header's size. What the verifier might hold for NULL is
- * tested. */
+/* Fills all of the common part but the header's size. Verifiers may ask for each of the tests. */
 static __always_inline void describe(struct process_event *event, struct task_struct *task,
 				     __u16 type)
 {
@@ -184,8 +182,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
 		count_failure(count);
 		return 0;
 	}
-	/* Whatever interrupts this program on its CPU ends before it goes on: a plain flag is
-	 * enough. */
+	/* What interrupts this program on its CPU ends before it goes on: a plain flag will do. */
 	slot->busy = 1;
 	barrier();
 

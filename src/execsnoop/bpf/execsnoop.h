@@ -1,5 +1,4 @@
-/* What execsnoop's programs send to user space. Sizes are in bytes, times in ns of CLOCK_BOOTTIME.
- */
+/* What execsnoop's programs send to user space. Times are in ns of CLOCK_BOOTTIME. */
 #ifndef EXECSNOOP_H
 #define EXECSNOOP_H
 
@@ -12,9 +11,8 @@
 #define ARGV_UNREADABLE 0x02
 #define FILENAME_TRUNCATED 0x04
 #define FILENAME_UNREADABLE 0x08
-#define AUDIT_UNSUPPORTED                                                                          \
-	0x10            /* a kernel without CONFIG_AUDIT has neither loginuid nor sessionid */
-#define MAY_REPEAT 0x20 /* an exit, on kernels that can't tell which thread is the last */
+#define AUDIT_UNSUPPORTED 0x10 /* no CONFIG_AUDIT: neither loginuid nor sessionid */
+#define MAY_REPEAT 0x20	       /* an exit, where the kernel can't tell the last thread's */
 
 struct record_header {
 	__u16 type;
