@@ -71,4 +71,4 @@ uninstall: ## take those links away again
 clean: ## remove everything that was made here, .venv too
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/out src/*.egg-info
 	rm -f src/snoopkit/*.so src/snoopkit/_core.c src/snoopkit/_decode.c
-	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
