@@ -1,0 +1,451 @@
+"""The package file: one JSON document with the object, compressed, and what there is to know about it.
+
+The format is eunomia-bpf's, so that packages go both ways between their tools and ours. Whatever is read is taken
+for hostile: everything is bounded and checked here, once, so that neither libbpf nor a later room meets a byte that
+nobody looked at. Where the meta and the object disagree, the object is right, or the package is refused.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import zlib
+
+from . import meta as meta_checks
+from . import options as option_reader
+from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, Btf
+from .elf import LARGEST_OBJECT_BYTES, Elf
+from .errors import PackageError
+from .layout import ArrayType, IntType, StructType, TailPart, event_plan, locate, struct_type
+
+TYPE_CHECKING = False  # not from typing: importing that costs start-up time
+if TYPE_CHECKING:
+    import os
+    from typing import Any, BinaryIO
+
+    from .options import OptionSpec
+
+__all__ = ["EventSpec", "MapSpec", "Package", "ProgramSpec"]
+
+MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_RINGBUF = 4, 6, 27
+EVENT_MAP_TYPES = (MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_RINGBUF)
+
+_LARGEST_FILE_BYTES = 96 << 20
+_MOST_JSON_VALUES = 1 << 20
+
+
+class ProgramSpec:
+    """A program of the object. `optional` ones (`SEC("?…")`) are loaded only where somebody asks for them.
+
+    `extras` are what the package says beyond: description, tchook, ifindex and so on.
+    """
+
+    __slots__ = ("extras", "name", "optional", "section")
+
+    def __init__(self, name: str, section: str, extras: dict[str, Any]) -> None:
+        self.name = name
+        self.section = section
+        self.optional = section.startswith("?")
+        self.extras = extras
+
+    def __repr__(self) -> str:
+        return f"<ProgramSpec {self.name} in {self.section}>"
+
+
+class MapSpec:
+    """A map that the object's source declares. `type` is the kernel's number, sizes are in bytes; 0 entries are
+    left to the loader. The type ids are BTF's, 0 where the source gave only a size."""
+
+    __slots__ = (
+        "extras",
+        "ident",
+        "key_size",
+        "key_type_id",
+        "max_entries",
+        "name",
+        "type",
+        "value_size",
+        "value_type_id",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ident = name
+        self.type = 0
+        self.key_size = 0
+        self.value_size = 0
+        self.max_entries = 0
+        self.key_type_id = 0
+        self.value_type_id = 0
+        self.extras: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<MapSpec {self.name} of type {self.type}>"
+
+
+class EventSpec:
+    """One type of event that comes out of one map.
+
+    Where a map carries several, `kind_member` (a path such as "header.type") tells them apart by `kind_value`.
+    A record may be shorter than its struct where `tail_member` is a trailing array; `tail_parts` stand in it one
+    after another.
+    """
+
+    __slots__ = ("kind_member", "kind_value", "map", "struct", "tail_member", "tail_parts", "type_id")
+
+    def __init__(
+        self,
+        map: str,
+        struct: StructType,
+        type_id: int,
+        kind_member: str | None = None,
+        kind_value: int | None = None,
+        tail_member: str | None = None,
+        tail_parts: tuple[TailPart, ...] = (),
+    ) -> None:
+        self.map = map
+        self.struct = struct
+        self.type_id = type_id
+        self.kind_member = kind_member
+        self.kind_value = kind_value
+        self.tail_member = tail_member
+        self.tail_parts = tail_parts
+
+    def __repr__(self) -> str:
+        return f"<EventSpec {self.struct.name} from {self.map}>"
+
+
+class Package:
+    """A checked package.
+
+    `object` is the ELF's bytes, `meta` the document's meta as it was; `elf` and `btf` are both already validated.
+    `programs`, `maps` and `options` go by name; `warnings` say what is odd, but not wrong.
+    """
+
+    def __init__(self, object: bytes, meta: dict[str, Any]) -> None:
+        """Raises PackageError if anything in the object or the meta is malformed, or if they contradict."""
+        self.object = object
+        self.meta = meta
+        self.elf = Elf.parse(object)
+        section = self.elf.section(".BTF")
+        if section is None:
+            raise PackageError("ELF: the object has no .BTF section", hint="compile it with clang -g")
+        self.btf = Btf.parse(section.data)
+        if self.btf.byteorder != self.elf.byteorder:
+            raise PackageError("BTF: its byte order isn't the object's")
+        meta_checks.check(meta)
+        warnings: list[str] = []
+        skeleton = meta["bpf_skel"]
+        self.name: str = skeleton["obj_name"]
+        self.doc: dict[str, str] = skeleton.get("doc") or {}
+        self.programs = _programs(self.elf, skeleton.get("progs") or [], warnings)
+        self.maps = _maps(self.btf, skeleton.get("maps") or [])
+        self.options = _options(self.elf, self.btf, meta, warnings)
+        own = meta.get("snoopkit") or {}
+        self.event_specs = (
+            _own_events(self.btf, self.maps, own["events"])
+            if "events" in own
+            else _foreign_events(self.btf, self.maps, meta, warnings)
+        )
+        self.events: dict[str, StructType] = {}
+        for spec in self.event_specs:
+            self.events.setdefault(spec.map, spec.struct)
+        self.losses_map = _losses(self.maps, own.get("losses"))
+        self.warnings = tuple(warnings)
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str] | bytes | BinaryIO) -> Package:
+        """The package in a file, in an open binary file, or in bytes.
+
+        Raises PackageError for what isn't a sound package, OSError where the file can't be read.
+        """
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return cls.parse(bytes(source))
+        if hasattr(source, "read"):
+            return cls.parse(source.read(_LARGEST_FILE_BYTES + 1))
+        with open(source, "rb") as file:
+            return cls.parse(file.read(_LARGEST_FILE_BYTES + 1))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Package:
+        """The package in `data`, a JSON document."""
+        document = _json(data)
+        if not isinstance(document, dict) or "bpf_object" not in document or "meta" not in document:
+            raise PackageError("package: it isn't a JSON object with bpf_object and meta")
+        meta = document["meta"]
+        if not isinstance(meta, dict):
+            raise PackageError(f"meta: expected an object, found {meta_checks.kind_of(meta)}")
+        return cls(_inflate(document), meta)
+
+    def dumps(self) -> bytes:
+        """The package file's bytes: the same for the same object and meta."""
+        document = {
+            "bpf_object": binascii.b2a_base64(zlib.compress(self.object, 9), newline=False).decode("ascii"),
+            "bpf_object_size": len(self.object),
+            "meta": self.meta,
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the package file."""
+        data = self.dumps()
+        with open(path, "wb") as file:
+            file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """Of the package file as `dumps` gives it, in hex."""
+        from hashlib import sha256
+
+        return sha256(self.dumps()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"<Package {self.name}: {', '.join(self.programs)}>"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The document
+
+
+def _json(data: bytes) -> Any:
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise PackageError(f"package: larger than {_LARGEST_FILE_BYTES} bytes")
+    # A short text can ask for a thousand times its size in Python objects; base64 has none of these characters.
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_JSON_VALUES:
+        raise PackageError("package: too many values")
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise PackageError("package: nested too deeply") from None
+    except ValueError as error:
+        raise PackageError(f"package: not JSON: {error}") from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _inflate(document: dict[str, Any]) -> bytes:
+    text = document["bpf_object"]
+    if not isinstance(text, str):
+        raise PackageError(f"bpf_object: expected text, found {meta_checks.kind_of(text)}")
+    # Packages from before eunomia-bpf 0.3 don't say how large the object is.
+    size = document.get("bpf_object_size")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+        raise PackageError("bpf_object_size: expected a size in bytes")
+    bound = LARGEST_OBJECT_BYTES if size is None else size
+    if bound > LARGEST_OBJECT_BYTES:
+        raise PackageError(f"bpf_object_size: {size} is larger than {LARGEST_OBJECT_BYTES} bytes")
+    try:
+        packed = binascii.a2b_base64(text.encode("ascii").translate(None, b" \t\r\n"), strict_mode=True)
+    except ValueError as error:
+        raise PackageError(f"bpf_object: not base64: {error}") from None
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(packed, bound + 1)
+    except zlib.error as error:
+        raise PackageError(f"bpf_object: not a zlib stream: {error}") from None
+    if len(inflated) > bound:
+        raise PackageError(f"bpf_object: it inflates to more than {bound} bytes")
+    if not stream.eof or stream.unused_data:
+        raise PackageError("bpf_object: the zlib stream is cut off, or something follows it")
+    if size is not None and len(inflated) != size:
+        raise PackageError(f"bpf_object: it inflates to {len(inflated)} bytes, not to {size}")
+    return inflated
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Programs, maps, options
+
+
+def _programs(elf: Elf, entries: list[dict[str, Any]], warnings: list[str]) -> dict[str, ProgramSpec]:
+    programs = {}
+    for symbol in elf.programs():
+        if symbol.name in programs:
+            raise PackageError(f"ELF: two programs are called {symbol.name!r}")
+        programs[symbol.name] = ProgramSpec(symbol.name, elf.sections[symbol.section].name, {})
+    for index, entry in enumerate(entries):
+        program = programs.get(entry["name"])
+        if program is None:
+            raise PackageError(f"meta.bpf_skel.progs[{index}].name: no program is called {entry['name']!r}")
+        if entry.get("attach", program.section) != program.section:
+            warnings.append(
+                f"program {program.name}: its section is {program.section}, not {entry['attach']!r}"
+            )
+        program.extras = {key: value for key, value in entry.items() if key not in ("name", "attach", "link")}
+    return programs
+
+
+def _maps(btf: Btf, entries: list[dict[str, Any]]) -> dict[str, MapSpec]:
+    maps = {}
+    datasec = btf.find(".maps", KIND_DATASEC)
+    for variable_id, _, _ in btf.types[datasec].variables if datasec is not None else ():
+        variable = btf.types[variable_id]
+        if variable.name in maps:
+            raise PackageError(f"BTF: two maps are called {variable.name!r}")
+        maps[variable.name] = _map(btf, variable.name, variable.type_id)
+    for entry in entries:
+        spec = maps.get(entry["ident"]) or maps.get(entry["name"])
+        if spec is not None:  # the others are libbpf's own: .rodata, .bss and their like
+            spec.ident = entry["ident"]
+            spec.extras = {k: v for k, v in entry.items() if k not in ("name", "ident", "mmaped")}
+            if "intepreter" in spec.extras:
+                spec.extras.setdefault("interpreter", spec.extras.pop("intepreter"))
+    return maps
+
+
+def _map(btf: Btf, name: str, type_id: int) -> MapSpec:
+    spec = MapSpec(name)
+    definition = btf.types[btf.resolve(type_id)]
+    if definition.kind != KIND_STRUCT:
+        raise PackageError(f"BTF: map {name!r} isn't defined by a struct")
+    for member in definition.members:
+        pointer = btf.types[btf.resolve(member.type_id)]
+        if pointer.kind != KIND_PTR:
+            continue  # `values`, a trailing array: libbpf's business
+        if member.name in ("type", "key_size", "value_size", "max_entries"):
+            number = btf.types[pointer.type_id]
+            if number.kind != KIND_ARRAY:
+                raise PackageError(f"BTF: map {name!r}: {member.name} isn't a number")
+            setattr(spec, member.name, number.count)
+        elif member.name in ("key", "value"):
+            setattr(spec, f"{member.name}_type_id", pointer.type_id)
+            setattr(spec, f"{member.name}_size", btf.size_of(pointer.type_id))
+    return spec
+
+
+def _options(elf: Elf, btf: Btf, meta: dict[str, Any], warnings: list[str]) -> dict[str, OptionSpec]:
+    found: dict[str, OptionSpec] = {}
+    longs: set[str] = set()
+    own = meta.get("snoopkit") or {}
+    for holder, holder_path in ((meta["bpf_skel"], "meta.bpf_skel"), (own, "meta.snoopkit")):
+        for place, section in enumerate(holder.get("data_sections") or []):
+            for index, variable in enumerate(section["variables"] or []):
+                if variable["name"].startswith(option_reader.IGNORED_PREFIX):
+                    continue
+                path = f"{holder_path}.data_sections[{place}].variables[{index}]"
+                spec = option_reader.read(elf, btf, section["name"], variable, path)
+                if spec is None:
+                    continue
+                if spec.name in found:
+                    raise PackageError(f"{path}.name: {spec.name!r} is there twice")
+                if spec.long in longs:
+                    warnings.append(f"option {spec.name}: another one is called --{spec.long} too")
+                    spec.long = spec.name
+                longs.add(spec.long)
+                found[spec.name] = spec
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Events
+
+
+def _own_events(btf: Btf, maps: dict[str, MapSpec], entries: list[dict[str, Any]]) -> tuple[EventSpec, ...]:
+    specs: list[EventSpec] = []
+    kinds: dict[str, set[tuple[str, int] | None]] = {}
+    for index, entry in enumerate(entries):
+        path = f"meta.snoopkit.events[{index}]"
+        found = maps.get(entry["map"])
+        if found is None or found.type not in EVENT_MAP_TYPES:
+            raise PackageError(
+                f"{path}.map: {entry['map']!r} isn't a perf event array or ring buffer of the object"
+            )
+        struct = _struct(btf, entry["type_id"], f"{path}.type_id")
+        parts = tuple(
+            TailPart(part["name"], part["size_member"], part["form"])
+            for part in entry.get("tail_parts") or []
+        )
+        member, value = entry.get("kind_member"), entry.get("kind_value")
+        if (member is None) != (value is None):
+            raise PackageError(f"{path}: kind_member and kind_value need each other")
+        spec = EventSpec(found.name, struct, entry["type_id"], member, value, entry.get("tail_member"), parts)
+        _check_event(spec, path)
+        seen = kinds.setdefault(spec.map, set())
+        kind = None if member is None or value is None else (member, value)
+        if kind in seen or (seen and (kind is None or None in seen)):
+            raise PackageError(f"{path}: nothing tells it from another event of map {spec.map!r}")
+        seen.add(kind)
+        specs.append(spec)
+    return tuple(specs)
+
+
+def _foreign_events(
+    btf: Btf, maps: dict[str, MapSpec], meta: dict[str, Any], warnings: list[str]
+) -> tuple[EventSpec, ...]:
+    """A package of somebody else's: each event map carries the first exported type, unless it says otherwise."""
+    exported = meta.get("export_types") or []
+    first = None
+    if isinstance(exported, dict):
+        # Before eunomia-bpf 0.3: ids of another BTF; the struct's name leads to ours.
+        names = [entry["name"] for entry in exported.get("structs") or []]
+        first = next((known for name in names if (known := btf.find(name, KIND_STRUCT)) is not None), None)
+    for index, entry in enumerate(exported if isinstance(exported, list) else []):
+        path = f"meta.export_types[{index}]"
+        struct = _struct(btf, entry["type_id"], f"{path}.type_id")
+        if entry["name"] != struct.name or len(entry["members"]) != len(btf.types[struct.type_id].members):
+            raise PackageError(
+                f"{path}: type {entry['type_id']} of the object isn't this struct {entry['name']!r}"
+            )
+        first = entry["type_id"] if first is None else first
+    several = meta.get("enable_multiple_export_types", False)
+    specs = []
+    for spec in maps.values():
+        if spec.type not in EVENT_MAP_TYPES:
+            continue
+        type_id = first
+        config = spec.extras.get("export_config", "no_export")
+        if several and config == "no_export":
+            continue
+        if several and isinstance(config, dict) and "btf_type_id" in config:
+            type_id = config["btf_type_id"]
+        if type_id is None:
+            warnings.append(f"map {spec.name}: the package doesn't say what its records are")
+            continue
+        struct = _struct(btf, type_id, f"map {spec.name!r}")
+        event = EventSpec(spec.name, struct, type_id, tail_member=flexible_tail(struct))
+        _check_event(event, f"map {spec.name!r}")
+        specs.append(event)
+    return tuple(specs)
+
+
+def _struct(btf: Btf, type_id: int, path: str) -> StructType:
+    if not 0 < type_id < len(btf):
+        raise PackageError(f"{path}: the object's BTF has no type {type_id}")
+    if btf.types[btf.resolve(type_id)].kind != KIND_STRUCT:
+        raise PackageError(f"{path}: type {type_id} of the object isn't a struct")
+    struct = struct_type(btf, type_id)
+    if not struct.members:
+        raise PackageError(f"{path}: struct {struct.name!r} has no members")
+    return struct
+
+
+def _check_event(spec: EventSpec, path: str) -> None:
+    try:
+        event_plan(spec.struct, tail_member=spec.tail_member, tail_parts=spec.tail_parts)
+        if spec.kind_member is None or spec.kind_value is None:
+            return
+        kind = locate(spec.struct, spec.kind_member)
+    except PackageError as error:
+        raise PackageError(f"{path}: {error}") from None
+    if not isinstance(kind.type, IntType) or kind.bit_size or kind.type.size_bytes > 8:
+        raise PackageError(f"{path}.kind_member: {spec.kind_member!r} isn't a plain integer")
+    if not 0 <= spec.kind_value < 1 << 8 * kind.type.size_bytes:
+        raise PackageError(f"{path}.kind_value: {spec.kind_value} doesn't fit {spec.kind_member!r}")
+
+
+def flexible_tail(struct: StructType) -> str | None:
+    """The name of the trailing array without a size, if the struct ends in one."""
+    last = struct.members[-1]
+    return last.name if isinstance(last.type, ArrayType) and not last.type.count else None
+
+
+def _losses(maps: dict[str, MapSpec], name: str | None) -> str | None:
+    if name is None:
+        return None
+    spec = maps.get(name)
+    if spec is None or spec.type != MAP_TYPE_PERCPU_ARRAY or spec.key_size != 4 or spec.value_size != 16:
+        raise PackageError(
+            f"meta.snoopkit.losses: {name!r} isn't a per-CPU array of {{ __u64 attempts; __u64 failed; }}"
+        )
+    return name
