@@ -20,8 +20,15 @@ from .btf import (
 from .cdecl import type_name
 from .errors import PackageError
 
-if False:  # for the type checker alone
+TYPE_CHECKING = False  # not from typing: importing that costs start-up time
+if TYPE_CHECKING:
+    from typing import Any
+
     from .btf import Btf
+
+    Step = tuple[int, str, int, int, int, int, int, Any]
+    Plan = tuple[str, int, tuple[Step, ...]]
+    EventPlan = tuple[str, int, int, tuple[Step, ...], tuple[int, int] | None]
 
 __all__ = [
     "ArrayType",
@@ -86,7 +93,9 @@ class EnumType(CType):
 
     __slots__ = ("signed", "values")
 
-    def __init__(self, spelling: str, size_bytes: int, *, signed: bool, values: tuple[tuple[str, int], ...]) -> None:
+    def __init__(
+        self, spelling: str, size_bytes: int, *, signed: bool, values: tuple[tuple[str, int], ...]
+    ) -> None:
         super().__init__(spelling, size_bytes)
         self.signed = signed
         self.values = values
@@ -114,7 +123,9 @@ class Member:
 
     __slots__ = ("bit_offset", "bit_size", "name", "offset_bytes", "type")
 
-    def __init__(self, name: str, offset_bytes: int, type: CType, bit_offset: int = 0, bit_size: int = 0) -> None:
+    def __init__(
+        self, name: str, offset_bytes: int, type: CType, bit_offset: int = 0, bit_size: int = 0
+    ) -> None:
         self.name = name
         self.offset_bytes = offset_bytes
         self.type = type
@@ -133,7 +144,13 @@ class StructType(CType):
     __slots__ = ("is_union", "members", "name", "type_id")
 
     def __init__(
-        self, name: str, size_bytes: int, members: tuple[Member, ...], *, is_union: bool = False, type_id: int = 0
+        self,
+        name: str,
+        size_bytes: int,
+        members: tuple[Member, ...],
+        *,
+        is_union: bool = False,
+        type_id: int = 0,
     ) -> None:
         super().__init__(f"{'union' if is_union else 'struct'} {name or '{...}'}", size_bytes)
         self.name = name
@@ -209,11 +226,14 @@ class _Builder:
             if isinstance(inner, StructType):
                 start = bit_offset // 8
                 return [
-                    Member(m.name, start + m.offset_bytes, m.type, m.bit_offset, m.bit_size) for m in inner.members
+                    Member(m.name, start + m.offset_bytes, m.type, m.bit_offset, m.bit_size)
+                    for m in inner.members
                 ]
         if not name:
             return []  # an unnamed bit-field is padding
-        return [Member(name, bit_offset // 8, self.type(type_id), bit_offset % 8 if bit_size else 0, bit_size)]
+        return [
+            Member(name, bit_offset // 8, self.type(type_id), bit_offset % 8 if bit_size else 0, bit_size)
+        ]
 
     def type(self, type_id: int) -> CType:
         found = self.known.get(type_id)
@@ -233,12 +253,15 @@ class _Builder:
                 signed=bool(resolved.encoding & INT_SIGNED),
                 is_bool=bool(resolved.encoding & INT_BOOL),
                 # clang marks `char` as SIGNED only; the name is what tells it from `signed char`
-                is_char=resolved.size == 1 and (resolved.name == "char" or bool(resolved.encoding & INT_CHAR)),
+                is_char=resolved.size == 1
+                and (resolved.name == "char" or bool(resolved.encoding & INT_CHAR)),
             )
         if kind == KIND_PTR:
             return PointerType(spelling, 8)
         if kind == KIND_ARRAY:
             element = self.type(resolved.type_id)
+            if not element.size_bytes and resolved.count > MAX_STEPS:
+                raise PackageError(f"BTF: array {spelling!r} has too many elements of no size")
             return ArrayType(spelling, element, resolved.count)
         if kind in (KIND_STRUCT, KIND_UNION):
             return self.struct(resolved.id, btf.types[type_id].name)
@@ -274,14 +297,19 @@ def locate(struct: StructType, path: str) -> Member:
 # The plan. A step is (op, name, offset_bytes, size_bytes, bit_offset, bit_size, count, detail). `detail` is, by op:
 # ENUM a dict from number to name; ARRAY one step with offset 0, repeated every `size_bytes`; STRUCT a plan.
 
-OP_UNSIGNED, OP_SIGNED, OP_BOOL, OP_FLOAT, OP_POINTER, OP_ENUM, OP_ENUM_SIGNED, OP_TEXT, OP_ARRAY, OP_STRUCT = range(10)
+(
+    OP_UNSIGNED,
+    OP_SIGNED,
+    OP_BOOL,
+    OP_FLOAT,
+    OP_POINTER,
+    OP_ENUM,
+    OP_ENUM_SIGNED,
+    OP_TEXT,
+    OP_ARRAY,
+    OP_STRUCT,
+) = range(10)
 OP_TAIL_TEXT, OP_TAIL_STRINGS, OP_TAIL_ARRAY = range(10, 13)
-
-if False:
-    from typing import Any
-
-    Step = tuple[int, str, int, int, int, int, int, Any]
-    Plan = tuple[str, int, tuple[Step, ...]]
 
 
 def plan(struct: StructType) -> Plan:
@@ -311,15 +339,24 @@ def _operation(ctype: CType) -> tuple[int, int, int, Any]:
         if ctype.is_text:
             return (OP_TEXT, size, 1, None)
         inner_op, inner_size, inner_count, inner_detail = _operation(ctype.element)
-        return (OP_ARRAY, ctype.element.size_bytes, ctype.count, (inner_op, "", 0, inner_size, 0, 0, inner_count, inner_detail))
+        return (
+            OP_ARRAY,
+            ctype.element.size_bytes,
+            ctype.count,
+            (inner_op, "", 0, inner_size, 0, 0, inner_count, inner_detail),
+        )
     if isinstance(ctype, StructType):
         return (OP_STRUCT, size, 1, plan(ctype))
     raise TypeError(f"no plan for {ctype!r}")
 
 
 def event_plan(
-    struct: StructType, *, tail_member: str | None = None, tail_parts: tuple[TailPart, ...] = (), size_member: str | None = None
-) -> tuple[str, int, int, tuple[Step, ...], tuple[int, int] | None]:
+    struct: StructType,
+    *,
+    tail_member: str | None = None,
+    tail_parts: tuple[TailPart, ...] = (),
+    size_member: str | None = None,
+) -> EventPlan:
     """How to read one event: (name, fixed_size_bytes, size_bytes, steps, where its true size stands).
 
     Without a tail a record has at least the struct's size. With one it has at least the fixed part; the tail's
@@ -337,7 +374,9 @@ def event_plan(
         return (whole[0], whole[1], whole[1], whole[2], where)
     tail = locate(struct, tail_member)
     if not struct.members or struct.members[-1].name != tail_member or not isinstance(tail.type, ArrayType):
-        raise PackageError(f"struct {struct.name!r}: its tail {tail_member!r} is not its last member, an array")
+        raise PackageError(
+            f"struct {struct.name!r}: its tail {tail_member!r} is not its last member, an array"
+        )
     steps = list(whole[2][:-1])
     if not tail_parts:
         op, _, offset, size, _, _, _, detail = whole[2][-1]

@@ -7,7 +7,8 @@ import sys
 
 from ..errors import CompileError, OptionError, SnoopkitError
 
-if False:  # for the type checker alone: importing typing costs start-up time
+TYPE_CHECKING = False  # not from typing: importing that costs start-up time
+if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DONE = 0

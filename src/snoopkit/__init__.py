@@ -1,0 +1,93 @@
+"""snoopkit turns one eBPF C file and one header into a tool.
+
+    package = snoopkit.build("x.bpf.c", "x.h")       # needs clang, no kernel
+    package.write("package.json")
+    with snoopkit.run(package) as snoop:              # needs a kernel with BTF, no clang
+        for event in snoop:
+            print(event.pid, event.comm)
+
+The public names are those of `__all__`, and `snoopkit.render`; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AttachError": "errors",
+    "CompileError": "errors",
+    "DecodeError": "errors",
+    "Event": "events",
+    "Live": "cli.live",
+    "LoadError": "errors",
+    "Lost": "events",
+    "MapError": "errors",
+    "OptionError": "errors",
+    "OptionSpec": "options",
+    "Package": "package",
+    "PackageError": "errors",
+    "Snoop": "session",
+    "SnoopkitError": "errors",
+    "StructType": "layout",
+    "UnsupportedError": "errors",
+    "add_live_options": "cli.live",
+    "build": "compiler",
+    "command": "cli.command",
+    "run": "session",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .compiler import build as build
+    from .errors import (
+        AttachError as AttachError,
+    )
+    from .errors import (
+        CompileError as CompileError,
+    )
+    from .errors import (
+        DecodeError as DecodeError,
+    )
+    from .errors import (
+        LoadError as LoadError,
+    )
+    from .errors import (
+        MapError as MapError,
+    )
+    from .errors import (
+        OptionError as OptionError,
+    )
+    from .errors import (
+        PackageError as PackageError,
+    )
+    from .errors import (
+        SnoopkitError as SnoopkitError,
+    )
+    from .errors import (
+        UnsupportedError as UnsupportedError,
+    )
+    from .events import Event as Event
+    from .events import Lost as Lost
+    from .layout import StructType as StructType
+    from .cli.live import Live as Live
+    from .cli.live import add_live_options as add_live_options
+    from .cli.command import command as command
+    from .options import OptionSpec as OptionSpec
+    from .package import Package as Package
+    from .session import Snoop as Snoop
+    from .session import run as run
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'snoopkit' has no attribute {name!r}")
+    module = __import__(f"snoopkit.{home}", fromlist=[name])
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

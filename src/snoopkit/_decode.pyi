@@ -1,0 +1,57 @@
+"""Records to typed Python values, and values to text. Needs neither libbpf nor a kernel."""
+
+from collections.abc import Buffer, Callable, Iterable, Sequence  # type: ignore[attr-defined]
+from typing import Any
+
+from .layout import EventPlan
+
+class Program:
+    names: tuple[str, ...]
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        steps: tuple[Any, ...],
+        big: bool,
+        cls: type | None,
+        nested: Callable[[str, tuple[str, ...]], type],
+    ) -> None: ...
+    def read(self, record: Buffer) -> Any:
+        """The values of one whole struct in `record`; DecodeError if it is too short."""
+    def json(self, values: Sequence[Any]) -> tuple[bytes, dict[str, Any]]:
+        """(text, raw): the values as one JSON object, and by path the base64 of texts that are not UTF-8."""
+
+class EventProgram(Program):
+    def __init__(
+        self,
+        event_plan: EventPlan,
+        big: bool,
+        cls: type,
+        nested: Callable[[str, tuple[str, ...]], type],
+    ) -> None: ...
+
+class Decoder:
+    undecodable: int
+    def __init__(
+        self,
+        maps: list[tuple[str, tuple[int, int] | None, dict[int | None, EventProgram]]],
+        big: bool,
+        lost: Callable[[int, int, str, int, str, str], Any],
+    ) -> None: ...
+    def events(self, data: Buffer, index: Buffer, start: int = 0, stop: int = -1) -> list[Any]:
+        """The events of a batch's records `start` to `stop`, notices of loss in place of bad ones."""
+
+def is_lossy(value: str) -> bool:
+    """Whether `value` holds bytes that are not UTF-8, as surrogateescape keeps them."""
+
+def base64(value: str) -> str:
+    """The exact bytes behind `value`, as base64."""
+
+def json(value: object) -> bytes:
+    """One line of JSON in UTF-8, harmless to a terminal: see the module's source for the rules."""
+
+def display(value: str) -> str:
+    r"""`value` with what a terminal might act on spelled out: \xNN for a byte, \u{NNNN} for a character."""
+
+def quote(argv: Iterable[str]) -> str:
+    """Arguments as one line that a shell would split into the same arguments."""

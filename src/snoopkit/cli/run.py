@@ -1,0 +1,70 @@
+"""`snoopkit run`: load a package, attach it and print its events."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import options as package_options
+from .command import command
+from .live import Live, add_live_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..package import Package
+    from ..render.writers import Writer
+    from ..session import Snoop
+
+__all__ = ["main", "run_package"]
+
+
+@command("snoopkit run")
+def main(argv: Sequence[str]) -> int:
+    """Load a package, attach its programs and print its events."""
+    parser = argparse.ArgumentParser(
+        prog="snoopkit run",
+        description="Load a package, attach its programs and print its events until Ctrl-C.",
+        usage="snoopkit run [LIVE OPTIONS] TARGET [THE PACKAGE'S OWN OPTIONS]",
+        epilog="snoopkit run TARGET --help shows the package's own options.",
+        allow_abbrev=False,
+    )
+    add_live_options(parser)
+    add_target(parser)
+    from ..render import writer
+
+    return run_package(parser.parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop))
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """TARGET, and behind it whatever the package itself understands."""
+    parser.add_argument("target", metavar="TARGET", help="a package file, or - for standard input")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
+def run_package(
+    args: argparse.Namespace, name: str, writer: Callable[[argparse.Namespace, Snoop], Writer]
+) -> int:
+    """Read `args.target`, give it `args.rest`, run it; returns the exit status."""
+    from ..package import Package
+
+    package = Package.read(args.target if args.target != "-" else _standard_input())
+    own = own_options(package, f"{name} {args.target}", args.rest)
+    with Live(args, name) as live:
+        from ..session import run
+
+        snoop = run(package, options=own, buffer_bytes=args.buffer_size)
+        return live.run(snoop, writer(args, snoop))
+
+
+def own_options(package: Package, program: str, rest: Sequence[str]) -> dict[str, object]:
+    """The values that the command line gives to the package's own options."""
+    parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
+    package_options.add_arguments(parser, package)
+    return package_options.collect(package, parser.parse_args(rest))
+
+
+def _standard_input() -> bytes:
+    import sys
+
+    return sys.stdin.buffer.read()

@@ -1,0 +1,212 @@
+"""The writers for any package: an aligned table, JSON lines, CSV."""
+
+from __future__ import annotations
+
+from .._decode import display, json, quote
+from ..errors import OptionError
+from ..events import Lost
+from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType
+from .clock import WallClock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Protocol
+
+    from .._decode import EventProgram
+    from ..package import Package
+    from ..session import Snoop
+
+    class Writer(Protocol):
+        def header(self) -> bytes: ...
+        def row(self, event: Any) -> bytes: ...
+
+
+__all__ = ["Column", "Csv", "JsonLines", "Table", "csv_row", "writer"]
+
+
+class Column:
+    """A table's column: its heading, the width it starts with, and whether its cells stand to the right."""
+
+    __slots__ = ("heading", "is_right", "width")
+
+    def __init__(self, heading: str, width: int = 0, *, is_right: bool = False) -> None:
+        self.heading = heading
+        self.width = max(width, len(heading))
+        self.is_right = is_right
+
+
+class Aligner:
+    """Lays cells out in columns. A cell that is too wide widens its column for the rows that follow, up to
+    `most`; the last column is never padded."""
+
+    def __init__(self, columns: Sequence[Column], most: int = 40) -> None:
+        self.columns = list(columns)
+        self.most = most
+
+    def header(self) -> bytes:
+        return self.line([column.heading for column in self.columns])
+
+    def line(self, cells: Iterable[str]) -> bytes:
+        parts = []
+        for column, cell in zip(self.columns, cells, strict=True):
+            if len(cell) > column.width:
+                column.width = min(len(cell), max(self.most, column.width))
+            parts.append(cell.rjust(column.width) if column.is_right else cell.ljust(column.width))
+        return " ".join(parts).rstrip(" ").encode("utf-8", "backslashreplace") + b"\n"
+
+
+class Table:
+    """TIME and the members of the event, a column each; for a package with several event types TIME, EVENT and
+    `name=value` pairs instead."""
+
+    def __init__(self, package: Package) -> None:
+        self._clock = WallClock()
+        self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
+        self._is_single = len(package.event_specs) == 1 and package.event_specs[0].tail_member is None
+        columns = [Column("TIME", 12)]
+        if self._is_single:
+            (struct,) = self._types.values()
+            columns += [_column(member.name, member.type) for member in struct.members]
+        else:
+            columns += [Column("EVENT", max([len(name) for name in self._types], default=0)), Column("MEMBERS")]
+        self._aligner = Aligner(columns)
+
+    def header(self) -> bytes:
+        return self._aligner.header()
+
+    def row(self, event: Any) -> bytes:
+        time = self._clock.local(event._time_ns)
+        if isinstance(event, Lost):
+            return f"{time} lost {_lost_text(event)}\n".encode()
+        if self._is_single:
+            return self._aligner.line([time, *(cell(value) for value in event)])
+        pairs = " ".join(f"{name}={cell(value)}" for name, value in zip(event._fields, event, strict=True))
+        return self._aligner.line([time, event._struct, pairs])
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: text as it is but harmless, lists of text as a shell would quote them."""
+    if isinstance(value, str):
+        return display(value)
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return quote(value)
+    if isinstance(value, (list, tuple)):
+        if hasattr(value, "_asdict"):
+            value = value._asdict()
+        return json(value).decode()
+    return str(value)
+
+
+def _column(name: str, ctype: CType) -> Column:
+    heading = name.upper()
+    if isinstance(ctype, IntType) and not ctype.is_bool:
+        return Column(heading, {1: 3, 2: 5, 4: 7, 8: 12}.get(ctype.size_bytes, 12), is_right=True)
+    if isinstance(ctype, FloatType):
+        return Column(heading, 10, is_right=True)
+    if isinstance(ctype, PointerType):
+        return Column(heading, 18, is_right=True)
+    if isinstance(ctype, EnumType):
+        return Column(heading, min(max([len(name) for name, _ in ctype.values], default=0), 24))
+    if isinstance(ctype, ArrayType) and ctype.is_text:
+        return Column(heading, min(ctype.count, 16))
+    return Column(heading, 5)
+
+
+def _lost_text(lost: Lost) -> str:
+    where = f" on CPU {lost._cpu}" if lost._cpu >= 0 else ""
+    why = f": {display(lost.detail)}" if lost.detail else ""
+    return f"{lost.count} of {display(lost._map)}{where}, {lost.cause}{why}"
+
+
+class JsonLines:
+    """One JSON object a line: type, time, map, cpu, struct and data, and raw where a text was not UTF-8."""
+
+    def __init__(self, snoop: Snoop) -> None:
+        self._clock = WallClock()
+        self._types = snoop.event_types
+
+    def header(self) -> bytes:
+        return b""
+
+    def row(self, event: Any) -> bytes:
+        time = self._clock.rfc3339(event._time_ns)
+        if isinstance(event, Lost):
+            return json(lost_object(event, time)) + b"\n"
+        program: EventProgram = self._types[event._map, event._struct]
+        data, raw = program.json(event)
+        head = json(
+            {"type": "event", "time": time, "map": event._map, "cpu": event._cpu, "struct": event._struct}
+        )
+        tail = b',"raw":' + json(raw) if raw else b""
+        return b"%s,\"data\":%s%s}\n" % (head[:-1], data, tail)
+
+
+def lost_object(lost: Lost, time: str) -> dict[str, object]:
+    """The JSON form of a notice of loss."""
+    found: dict[str, object] = {"type": "lost", "time": time, "map": lost._map}
+    if lost._cpu >= 0:
+        found["cpu"] = lost._cpu
+    found.update(count=lost.count, cause=lost.cause)
+    if lost.detail:
+        found["detail"] = lost.detail
+    return found
+
+
+class Csv:
+    """The keys of the JSON lines as columns, an event's data as JSON text."""
+
+    KEYS = ("type", "time", "map", "cpu", "struct", "data", "count", "cause", "detail", "raw")
+
+    def __init__(self, snoop: Snoop) -> None:
+        self._clock = WallClock()
+        self._types = snoop.event_types
+
+    def header(self) -> bytes:
+        return csv_row(self.KEYS)
+
+    def row(self, event: Any) -> bytes:
+        time = self._clock.rfc3339(event._time_ns)
+        if isinstance(event, Lost):
+            found = lost_object(event, time)
+            return csv_row([found.get(key) for key in self.KEYS])
+        data, raw = self._types[event._map, event._struct].json(event)
+        return csv_row(
+            ["event", time, event._map, event._cpu, event._struct, data.decode(), *[None] * 3, raw or None]
+        )
+
+
+def csv_row(cells: Iterable[object]) -> bytes:
+    """One line of CSV: text made harmless, None empty, lists and dicts as JSON text."""
+    return (",".join([_csv_cell(value) for value in cells]) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _csv_cell(value: object) -> str:
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = display(value)
+    elif isinstance(value, (list, tuple, dict)):
+        text = json(value).decode()
+    else:
+        text = str(value)
+    if any(c in text for c in ',"') or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def writer(format: str, snoop: Snoop) -> Writer:
+    """The writer that `--format` asks for: table, json or csv."""
+    if format == "table":
+        return Table(snoop.package)
+    if format == "json":
+        return JsonLines(snoop)
+    if format == "csv":
+        return Csv(snoop)
+    raise OptionError(f"no format {format!r}", hint="one of table, json, csv")
+
+
