@@ -1,0 +1,166 @@
+"""Native handles: the only code that touches libbpf. Its header comment says who owns what.
+
+Errors that come from libbpf or the kernel have a `log`: what libbpf and the verifier said during that call.
+Using a handle after it is closed raises ValueError, and so does what its phase doesn't allow (before or after load).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, final
+
+PAGE_SIZE: int
+"""Bytes of a memory page on this machine."""
+
+def live_handles() -> int:
+    """How many kernel-side things are held: objects, links and readers. For tests."""
+
+def libbpf_version() -> str: ...
+def set_debug(on: bool) -> None:
+    """Print everything libbpf says, on stderr, as it says it. For the whole process."""
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME now, the clock of every record."""
+
+def possible_cpus() -> int:
+    """CPUs that this machine could ever have: the slots of a per-CPU map's value."""
+
+def online_cpus() -> list[int]: ...
+@final
+class Object:
+    """A BPF object: `open` only reads its bytes, `load` is the first to touch the kernel."""
+
+    name: str
+    programs: dict[str, Program]
+    maps: dict[str, Map]
+    log: str
+    """What libbpf, and with `kernel_log` the verifier, said while opening and loading."""
+    @staticmethod
+    def open(data: bytes, name: str, kernel_log: bool = False) -> Object:
+        """PackageError if libbpf refuses the bytes. They must have passed `Elf.parse` and `Btf.parse` before: libbpf
+        crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too.
+        Requests to be pinned in the BPF file system are dropped."""
+
+    def load(self) -> None:
+        """Creates the maps and loads the programs that are switched on. LoadError; only one try."""
+
+    @property
+    def loaded(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None:
+        """Detaches all links, unloads, frees; again is fine. RuntimeError while another thread loads or attaches."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+@final
+class Program:
+    name: str
+    section: str
+    """As in the object, with the `?` that switches it off at first."""
+    autoload: bool
+    """Whether it will be loaded; settable before load."""
+    @property
+    def fd(self) -> int:
+        """ValueError where it is not loaded."""
+
+    def attach(self) -> Link:
+        """Where its section says. AttachError; errno EOPNOTSUPP for a section that libbpf can't attach by itself."""
+
+    def attach_tracepoint(self, category: str, name: str) -> Link: ...
+    def attach_raw_tracepoint(self, name: str) -> Link: ...
+
+@final
+class Link:
+    """An attached program. Detached by `close`, by its object's close, and when nothing refers to it any more."""
+
+    program: str
+    """Name of the program."""
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+@final
+class Map:
+    """Keys and values are bytes of exactly `key_size` and `value_size`; a per-CPU map's value is one for each
+    possible CPU, each rounded up to 8 bytes. MapError where the kernel refuses."""
+
+    name: str
+    """As in the object; for the ones that hold variables, their section: `.rodata`, `.bss`."""
+    type: int
+    """The kernel's number: 4 is a perf event array, 27 a ring buffer."""
+    key_size: int
+    value_size: int
+    max_entries: int
+    """Settable before load."""
+    initial_value: bytes
+    """Of a map that holds variables; settable before load, whole. ValueError for any other map."""
+    @property
+    def fd(self) -> int: ...
+    def lookup(self, key: bytes) -> bytes | None:
+        """None if there is no such key."""
+
+    def update(self, key: bytes, value: bytes) -> None: ...
+    def delete(self, key: bytes) -> bool:
+        """Whether it was there."""
+
+    def next_key(self, key: bytes | None = None) -> bytes | None:
+        """The key behind this one, the first for None; None after the last."""
+
+@final
+class PerfReader:
+    """The rings of perf event arrays: one per map and online CPU, read together, in the order of the kernel's time.
+
+    `maps` gives each map with the pages of each of its rings, a power of two. Maps are numbered in this order.
+    Without CAP_IPC_LOCK the kernel limits locked memory: MapError with errno EPERM means "smaller".
+    It lives on when its object is closed. One thread at a time; another one may close it.
+    """
+
+    has_lost_counter: bool
+    """Whether the kernel counts a ring's losses (6.0 and later); before, there are only LOST records."""
+    def __init__(self, maps: Iterable[tuple[Map, int]], *, drain_interval_ns: int = 20_000_000) -> None: ...
+    def fileno(self) -> int:
+        """Readable when a ring is a quarter full, and every `drain_interval_ns`."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until `fileno()` is readable, or `timeout` seconds. False after a signal too, once its handler has run."""
+
+    def drain(self, final: bool = False) -> tuple[memoryview, memoryview]:
+        """Takes all records out of all rings: their bytes, and packed `RecordIndex` entries (24 bytes each: u64 boot
+        time, u32 offset, u32 size, u32 sequence, u16 CPU, u16 map) sorted by time.
+
+        Records newer than the moment before the previous drain are held back for the next, as an older one may still be
+        on its way; `final` holds back nothing. Never blocks. The two views keep their memory; drop them soon.
+        """
+
+    @property
+    def received(self) -> tuple[int, ...]:
+        """Records taken out so far, for each map."""
+
+    @property
+    def lost_records(self) -> int:
+        """Sum of all PERF_RECORD_LOST so far. Cheap; `ring_states` tells which ring."""
+
+    def ring_states(self, ask_kernel: bool = False) -> list[tuple[int, int, int, int, int, int, int]]:
+        """For each ring: map, cpu, received, lost by LOST records, lost by the kernel's counter (0 unless
+        `ask_kernel`, one read a ring), malformed records, boot time of the last LOST record. All but the last
+        are totals since opening."""
+
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+def _sort_index(index: bytes) -> bytes: ...
+def _consume_bytes(ring_data: bytes, tail: int, head: int) -> tuple[bytes, bytes, int, int]: ...

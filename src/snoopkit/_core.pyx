@@ -1,0 +1,1325 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=False
+"""Native handles: the only code that touches libbpf.
+
+Who owns what:
+
+    Object ─▶ _Handle (bpf_object and every bpf_link made from it)
+    Program, Map, Link ─▶ the same _Handle, so they never outlive what they point into
+    PerfReader owns its rings and its own duplicates of the maps' descriptors; it needs no Object to live
+
+Rules that every class here keeps:
+
+* a method first asks its handle for the pointer, which raises ValueError once that is closed;
+* closing is allowed at any time, twice, half-built, and happens by itself when the last reference goes;
+* every result of libbpf goes through `_failure`, which makes it one of the exceptions of `errors`;
+* what runs without the GIL never allocates Python objects and never raises: it returns a number.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, EINVAL, ENOENT, ENOMEM, errno
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from snoopkit._libbpf cimport *
+from snoopkit.record cimport RecordIndex
+
+from snoopkit.errors import AttachError, LoadError, MapError, PackageError
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <poll.h>
+    #include <stdarg.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/epoll.h>
+    #include <sys/timerfd.h>
+    #include <time.h>
+    #include <unistd.h>
+    #include <bpf/libbpf.h>
+
+    /* libbpf has one print callback for the whole process; each thread collects what its own calls say. */
+    static _Thread_local struct { int on, everything; char *text; size_t used, size; } snoopkit_log;
+    static int snoopkit_debug;
+
+    static int snoopkit_print(enum libbpf_print_level level, const char *format, va_list arguments)
+    {
+        va_list again;
+        int length;
+
+        if (snoopkit_debug) {
+            va_copy(again, arguments);
+            vfprintf(stderr, format, again);
+            va_end(again);
+        }
+        if (!snoopkit_log.on || (level == LIBBPF_DEBUG && !snoopkit_log.everything))
+            return 0;
+        va_copy(again, arguments);
+        length = vsnprintf(NULL, 0, format, again);
+        va_end(again);
+        if (length <= 0 || snoopkit_log.used + length > (64u << 20))
+            return 0;
+        if (snoopkit_log.used + length + 1 > snoopkit_log.size) {
+            size_t size = 2 * (snoopkit_log.used + length + 1);
+            char *text = realloc(snoopkit_log.text, size);
+
+            if (!text)
+                return 0;   /* a log cut short is no reason to fail what it tells about */
+            snoopkit_log.text = text;
+            snoopkit_log.size = size;
+        }
+        vsnprintf(snoopkit_log.text + snoopkit_log.used, length + 1, format, arguments);
+        snoopkit_log.used += length;
+        return 0;
+    }
+
+    static void snoopkit_log_start(int everything)
+    {
+        snoopkit_log.on = 1;
+        snoopkit_log.everything = everything;
+        snoopkit_log.used = 0;
+    }
+
+    static const char *snoopkit_log_stop(size_t *size)
+    {
+        snoopkit_log.on = 0;
+        *size = snoopkit_log.used;
+        return snoopkit_log.text;
+    }
+
+    static void snoopkit_log_free(void)
+    {
+        free(snoopkit_log.text);
+        snoopkit_log.text = NULL;
+        snoopkit_log.used = snoopkit_log.size = 0;
+    }
+
+    static inline unsigned long long snoopkit_head(struct perf_event_mmap_page *page)
+    {
+        return __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
+    }
+
+    static inline void snoopkit_set_tail(struct perf_event_mmap_page *page, unsigned long long tail)
+    {
+        __atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
+    }
+
+    static unsigned long long snoopkit_boottime_ns(void)
+    {
+        struct timespec now;
+
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return now.tv_sec * 1000000000ull + now.tv_nsec;
+    }
+
+    static int snoopkit_set_timer(int fd, unsigned long long interval_ns, int at_once)
+    {
+        struct timespec interval = {interval_ns / 1000000000, interval_ns % 1000000000};
+        struct itimerspec timer = {interval, interval};
+
+        if (at_once) {
+            timer.it_value.tv_sec = 0;
+            timer.it_value.tv_nsec = 1;
+        }
+        return timerfd_settime(fd, 0, &timer, NULL);
+    }
+
+    static int snoopkit_watch(int epoll_fd, int fd)
+    {
+        struct epoll_event event = {.events = EPOLLIN};
+
+        return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    }
+
+    static int snoopkit_poll(int fd, int timeout_ms)
+    {
+        struct pollfd item = {.fd = fd, .events = POLLIN};
+
+        return poll(&item, 1, timeout_ms);
+    }
+    """
+    int snoopkit_debug
+    int snoopkit_print(...) nogil
+    void snoopkit_log_start(int everything) nogil
+    const char *snoopkit_log_stop(size_t *size) nogil
+    void snoopkit_log_free() nogil
+    uint64_t snoopkit_head(perf_event_mmap_page *page) nogil
+    void snoopkit_set_tail(perf_event_mmap_page *page, uint64_t tail) nogil
+    uint64_t snoopkit_boottime_ns() nogil
+    int snoopkit_set_timer(int fd, uint64_t interval_ns, int at_once) nogil
+    int snoopkit_watch(int epoll_fd, int fd) nogil
+    int snoopkit_poll(int fd, int timeout_ms) nogil
+    void libbpf_set_print(void *callback) nogil
+    int libbpf_strerror(int error_number, char *text, size_t size) nogil
+    int epoll_create1(int flags) nogil
+    int timerfd_create(int clock, int flags) nogil
+    int fcntl(int fd, int command, int argument) nogil
+    int close(int fd) nogil
+    ssize_t read(int fd, void *buffer, size_t size) nogil
+    int EPOLL_CLOEXEC, TFD_CLOEXEC, TFD_NONBLOCK, CLOCK_MONOTONIC, CLOCK_BOOTTIME, F_DUPFD_CLOEXEC
+
+# In the kernel since 6.0; its header may be older than the kernel that runs.
+cdef enum:
+    PERF_FORMAT_LOST = 1 << 4
+
+cdef uint64_t NEVER = <uint64_t>0xffffffffffffffff
+cdef uint64_t SECOND_NS = 1000000000
+# Drains that follow each other closely must not move the barrier up to where a record may still be on its
+# way into its ring: a program can be interrupted between the record's time and its becoming visible.
+cdef uint64_t BARRIER_NS = 5000000
+
+cdef Py_ssize_t _live = 0
+cdef object _EMPTY = memoryview(b"")
+
+libbpf_set_print(<void *>snoopkit_print)
+
+
+def live_handles() -> int:
+    return _live
+
+
+def libbpf_version() -> str:
+    return libbpf_version_string().decode()
+
+
+def set_debug(bint on) -> None:
+    global snoopkit_debug
+    snoopkit_debug = on
+
+
+def boottime_ns() -> int:
+    return snoopkit_boottime_ns()
+
+
+def possible_cpus() -> int:
+    cdef int count = libbpf_num_possible_cpus()
+    if count < 0:
+        raise _failure(LoadError, -count, "count CPUs", "")
+    return count
+
+
+def online_cpus() -> list:
+    cpus = []
+    with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+        for part in file.read().strip().split(","):
+            first, _, last = part.partition("-")
+            cpus.extend(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+cdef object _failure(type kind, int error_number, str what, str log):
+    """The exception for one failed call; `what` is "stage: thing"."""
+    cdef char text[256]
+    if error_number == ENOMEM:
+        return MemoryError(what)
+    libbpf_strerror(error_number, text, sizeof(text))
+    message = f"{what}: {text.decode('utf-8', 'replace')}"
+    if kind is PackageError:
+        error = kind(message)
+    elif kind is LoadError:
+        return kind(message, errno=error_number if error_number < 4000 else None, log=log)
+    else:
+        error = kind(message, errno=error_number if error_number < 4000 else None)
+    error.log = log
+    return error
+
+
+cdef str _log():
+    """What libbpf said on this thread since snoopkit_log_start."""
+    cdef size_t size = 0
+    cdef const char *text = snoopkit_log_stop(&size)
+    if not size:
+        return ""
+    try:
+        return text[:size].decode("utf-8", "replace")
+    finally:
+        snoopkit_log_free()
+
+
+cdef str _text(const char *text):
+    return text.decode("utf-8", "surrogateescape") if text != NULL else ""
+
+
+@cython.no_gc
+@cython.final
+cdef class _Handle:
+    """A bpf_object and the links made from its programs: a link may point into its object, so they close first."""
+
+    cdef bpf_object *object
+    cdef bpf_link **links
+    cdef size_t link_count
+    cdef size_t link_room
+    cdef int busy
+    cdef bint loaded, tried
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef bpf_object *get(self) except NULL:
+        if self.object == NULL:
+            raise ValueError("the object is closed")
+        return self.object
+
+    cdef bpf_object *get_loaded(self) except NULL:
+        self.get()
+        if not self.loaded:
+            raise ValueError("the object is not loaded")
+        return self.object
+
+    cdef bpf_object *get_open(self) except NULL:
+        self.get()
+        if self.tried:
+            raise ValueError("the object is loaded already")
+        return self.object
+
+    cdef int make_room(self) except -1:
+        cdef size_t room
+        cdef void *links
+        if self.link_count == self.link_room:
+            room = 2 * self.link_room + 8
+            links = realloc(self.links, room * sizeof(bpf_link *))
+            if links == NULL:
+                raise MemoryError()
+            self.links = <bpf_link **>links
+            self.link_room = room
+        return 0
+
+    cdef void detach(self, bpf_link *link) noexcept:
+        global _live
+        cdef size_t number = self.link_count
+        while number > 0:
+            number -= 1
+            if self.links[number] == link:
+                self.link_count -= 1
+                while number < self.link_count:
+                    self.links[number] = self.links[number + 1]
+                    number += 1
+                _live -= 1
+                self.busy += 1
+                with nogil:
+                    bpf_link__destroy(link)
+                self.busy -= 1
+                return
+
+    cdef void release(self) noexcept:
+        global _live
+        cdef bpf_object *object = self.object
+        while self.link_count:
+            self.detach(self.links[self.link_count - 1])
+        free(self.links)
+        self.links = NULL
+        self.link_room = 0
+        self.object = NULL
+        if object != NULL:
+            _live -= 1
+            with nogil:
+                bpf_object__close(object)
+
+
+@cython.final
+cdef class Object:
+    cdef _Handle handle
+    cdef readonly str name
+    cdef readonly dict programs
+    cdef readonly dict maps
+    cdef readonly str log
+    cdef bint kernel_log
+
+    def __init__(self):
+        raise TypeError("use Object.open")
+
+    @staticmethod
+    def open(bytes data, str name, bint kernel_log=False):
+        global _live
+        cdef Object self = Object.__new__(Object)
+        cdef bpf_object_open_opts options
+        cdef bpf_object *object
+        cdef const char *start = PyBytes_AS_STRING(data)
+        cdef size_t size = len(data)
+        cdef int error_number
+        cdef bpf_program *program = NULL
+        cdef bpf_map *map = NULL
+        # libbpf puts the name before those of .rodata and .bss, so it must hold neither a dot nor odd bytes.
+        plain = "".join([c if c.isascii() and c.isalnum() else "_" for c in name])[:64] or "object"
+        encoded = plain.encode()
+        memset(&options, 0, sizeof(options))
+        options.sz = sizeof(options)
+        options.object_name = PyBytes_AS_STRING(encoded)
+        options.kernel_log_level = 1 if kernel_log else 0
+        self.handle = _Handle.__new__(_Handle)
+        self.name = name
+        self.kernel_log = kernel_log
+        self.programs = {}
+        self.maps = {}
+        with nogil:
+            snoopkit_log_start(kernel_log)
+            object = bpf_object__open_mem(start, size, &options)
+            error_number = errno
+        self.log = _log()
+        if object == NULL:
+            raise _failure(PackageError, error_number, f"open: {name}: libbpf refuses the object", self.log)
+        self.handle.object = object
+        _live += 1
+        while True:
+            program = bpf_object__next_program(object, program)
+            if program == NULL:
+                break
+            handle = Program._of(self.handle, program)
+            self.programs[handle.name] = handle
+        while True:
+            map = bpf_object__next_map(object, map)
+            if map == NULL:
+                break
+            # A package could ask to be pinned in the BPF file system or to take over what is pinned there.
+            bpf_map__set_pin_path(map, NULL)
+            map_handle = Map._of(self.handle, map)
+            self.maps[map_handle.name] = map_handle
+        return self
+
+    def load(self):
+        cdef bpf_object *object = self.handle.get_open()
+        cdef int result
+        cdef bint everything = self.kernel_log
+        if self.handle.busy:
+            raise RuntimeError("the object is in use by another thread")
+        self.handle.tried = True
+        self.handle.busy += 1
+        with nogil:
+            snoopkit_log_start(everything)
+            result = bpf_object__load(object)
+        self.handle.busy -= 1
+        log = _log()
+        self.log += log
+        if result < 0:
+            raise _failure(LoadError, -result, f"load: {self.name}", log)
+        self.handle.loaded = True
+
+    @property
+    def loaded(self):
+        return self.handle.loaded and self.handle.object != NULL
+
+    @property
+    def closed(self):
+        return self.handle.object == NULL
+
+    def close(self):
+        if self.handle.busy:
+            raise RuntimeError("the object is in use by another thread")
+        self.handle.release()
+
+    def __enter__(self):
+        self.handle.get()
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+@cython.final
+cdef class Program:
+    cdef _Handle handle
+    cdef bpf_program *program
+    cdef readonly str name
+    cdef readonly str section
+
+    def __init__(self):
+        raise TypeError("programs come with their Object")
+
+    @staticmethod
+    cdef Program _of(_Handle handle, bpf_program *program):
+        cdef Program self = Program.__new__(Program)
+        self.handle = handle
+        self.program = program
+        self.name = _text(bpf_program__name(program))
+        self.section = _text(bpf_program__section_name(program))
+        return self
+
+    @property
+    def autoload(self):
+        self.handle.get()
+        return bpf_program__autoload(self.program)
+
+    @autoload.setter
+    def autoload(self, bint on):
+        self.handle.get_open()
+        cdef int result = bpf_program__set_autoload(self.program, on)
+        if result < 0:
+            raise _failure(LoadError, -result, f"switch: program {self.name}", "")
+
+    @property
+    def fd(self):
+        self.handle.get_loaded()
+        cdef int fd = bpf_program__fd(self.program)
+        if fd < 0:
+            raise ValueError(f"program {self.name} is switched off")
+        return fd
+
+    def attach(self):
+        return self._attach(0, None, None)
+
+    def attach_tracepoint(self, str category, str name):
+        return self._attach(1, category.encode(), name.encode())
+
+    def attach_raw_tracepoint(self, str name):
+        return self._attach(2, None, name.encode())
+
+    cdef Link _attach(self, int how, bytes category, bytes name):
+        global _live
+        cdef Link made = Link.__new__(Link)
+        cdef const char *category_text = PyBytes_AS_STRING(category) if category is not None else NULL
+        cdef const char *name_text = PyBytes_AS_STRING(name) if name is not None else NULL
+        cdef bpf_program *program = self.program
+        cdef bpf_link *link
+        cdef int error_number
+        self.handle.get_loaded()
+        self.fd
+        self.handle.make_room()
+        if self.handle.busy:
+            raise RuntimeError("the object is in use by another thread")
+        self.handle.busy += 1
+        with nogil:
+            snoopkit_log_start(0)
+            if how == 0:
+                link = bpf_program__attach(program)
+            elif how == 1:
+                link = bpf_program__attach_tracepoint(program, category_text, name_text)
+            else:
+                link = bpf_program__attach_raw_tracepoint(program, name_text)
+            error_number = errno
+        self.handle.busy -= 1
+        log = _log()
+        if link == NULL:
+            raise _failure(AttachError, error_number, f"attach: program {self.name}", log)
+        self.handle.links[self.handle.link_count] = link
+        self.handle.link_count += 1
+        _live += 1
+        made.handle = self.handle
+        made.link = link
+        made.program = self.name
+        return made
+
+
+@cython.no_gc_clear
+@cython.final
+cdef class Link:
+    cdef _Handle handle
+    cdef bpf_link *link
+    cdef readonly str program
+
+    def __init__(self):
+        raise TypeError("links come from Program.attach")
+
+    def __dealloc__(self):
+        if self.link != NULL:
+            self.handle.detach(self.link)
+
+    @property
+    def closed(self):
+        return self.link == NULL or self.handle.object == NULL
+
+    def close(self):
+        cdef bpf_link *link = self.link
+        self.link = NULL
+        if link != NULL:
+            self.handle.detach(link)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+@cython.final
+cdef class Map:
+    cdef _Handle handle
+    cdef bpf_map *map
+    cdef readonly str name
+    cdef readonly int type
+    cdef readonly uint32_t key_size
+    cdef readonly uint32_t value_size
+
+    def __init__(self):
+        raise TypeError("maps come with their Object")
+
+    @staticmethod
+    cdef Map _of(_Handle handle, bpf_map *map):
+        cdef Map self = Map.__new__(Map)
+        self.handle = handle
+        self.map = map
+        self.name = _text(bpf_map__name(map))
+        if bpf_map__is_internal(map):   # libbpf calls it OBJECT.rodata, its section is what others know
+            self.name = self.name[self.name.find("."):]
+        self.type = bpf_map__type(map)
+        self.key_size = bpf_map__key_size(map)
+        self.value_size = bpf_map__value_size(map)
+        return self
+
+    @property
+    def max_entries(self):
+        self.handle.get()
+        return bpf_map__max_entries(self.map)
+
+    @max_entries.setter
+    def max_entries(self, uint32_t count):
+        self.handle.get_open()
+        cdef int result = bpf_map__set_max_entries(self.map, count)
+        if result < 0:
+            raise _failure(MapError, -result, f"size: map {self.name}", "")
+
+    @property
+    def fd(self):
+        self.handle.get_loaded()
+        cdef int fd = bpf_map__fd(self.map)
+        if fd < 0:
+            raise ValueError(f"map {self.name} was not created")
+        return fd
+
+    @property
+    def initial_value(self):
+        cdef size_t size = 0
+        cdef const void *value
+        self.handle.get()
+        value = bpf_map__initial_value(self.map, &size)
+        if value == NULL:
+            raise ValueError(f"map {self.name} has no initial value")
+        return PyBytes_FromStringAndSize(<char *>value, size)
+
+    @initial_value.setter
+    def initial_value(self, bytes value):
+        cdef size_t size = 0
+        self.handle.get_open()
+        if bpf_map__initial_value(self.map, &size) == NULL:
+            raise ValueError(f"map {self.name} has no initial value")
+        if <size_t>len(value) != size:
+            raise ValueError(f"map {self.name} holds {size} bytes, not {len(value)}")
+        cdef int result = bpf_map__set_initial_value(self.map, PyBytes_AS_STRING(value), size)
+        if result < 0:
+            raise _failure(MapError, -result, f"set: map {self.name}", "")
+
+    cdef size_t value_room(self) except 0:
+        """Bytes that one lookup fills."""
+        if self.type in (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_LRU_PERCPU_HASH,
+                         BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE):
+            return (<size_t>self.value_size + 7) // 8 * 8 * <size_t>possible_cpus()
+        return max(<size_t>self.value_size, <size_t>1)
+
+    cdef int check_size(self, str what, bytes value, size_t size) except -1:
+        if <size_t>len(value) != size:
+            raise ValueError(f"map {self.name}: a {what} has {size} bytes, not {len(value)}")
+        return 0
+
+    def lookup(self, bytes key):
+        cdef bytes value
+        cdef size_t room
+        cdef int result
+        self.fd
+        self.check_size("key", key, self.key_size)
+        room = self.value_room()
+        value = PyBytes_FromStringAndSize(NULL, room)
+        result = bpf_map__lookup_elem(
+            self.map, PyBytes_AS_STRING(key), self.key_size, PyBytes_AS_STRING(value), room, 0)
+        if result == -ENOENT:
+            return None
+        if result < 0:
+            raise _failure(MapError, -result, f"read: map {self.name}", "")
+        return value
+
+    def update(self, bytes key, bytes value):
+        cdef size_t room
+        self.fd
+        room = self.value_room()
+        self.check_size("key", key, self.key_size)
+        self.check_size("value", value, room)
+        cdef int result = bpf_map__update_elem(
+            self.map, PyBytes_AS_STRING(key), self.key_size, PyBytes_AS_STRING(value), room, 0)
+        if result < 0:
+            raise _failure(MapError, -result, f"write: map {self.name}", "")
+
+    def delete(self, bytes key):
+        self.fd
+        self.check_size("key", key, self.key_size)
+        cdef int result = bpf_map__delete_elem(self.map, PyBytes_AS_STRING(key), self.key_size, 0)
+        if result == -ENOENT:
+            return False
+        if result < 0:
+            raise _failure(MapError, -result, f"delete: map {self.name}", "")
+        return True
+
+    def next_key(self, bytes key=None):
+        cdef bytes following = PyBytes_FromStringAndSize(NULL, self.key_size)
+        cdef int result
+        self.fd
+        if key is not None:
+            self.check_size("key", key, self.key_size)
+        result = bpf_map__get_next_key(
+            self.map, PyBytes_AS_STRING(key) if key is not None else NULL,
+            PyBytes_AS_STRING(following), self.key_size)
+        if result == -ENOENT:
+            return None
+        if result < 0:
+            raise _failure(MapError, -result, f"read: map {self.name}", "")
+        return following
+
+
+# ---- records: out of the rings, into one batch, in the order of time
+
+cdef struct Ring:
+    perf_event_mmap_page *page
+    char *data
+    uint64_t size             # of data, a power of two
+    int fd
+    uint16_t cpu
+    uint16_t map
+    uint64_t received
+    uint64_t lost_records     # sum of the PERF_RECORD_LOST seen
+    uint64_t lost_time_ns     # time of the last of them
+    uint64_t malformed        # records that can't be what the kernel meant to write
+
+cdef struct Store:
+    char *data
+    size_t used
+    size_t room
+    RecordIndex *index
+    size_t count
+    size_t index_room         # in records
+    uint32_t sequence
+
+
+cdef int _grow(Store *store, size_t more_bytes, size_t more_records) noexcept nogil:
+    """-1 when there is no memory; what the store holds stays as it is."""
+    cdef void *memory
+    cdef size_t room
+    if store.used + more_bytes > store.room:
+        room = max(store.used + more_bytes, store.room + store.room // 2)
+        memory = realloc(store.data, room)
+        if memory == NULL:
+            return -1
+        store.data = <char *>memory
+        store.room = room
+    if store.count + more_records > store.index_room:
+        room = max(store.count + more_records, store.index_room + store.index_room // 2)
+        memory = realloc(store.index, room * sizeof(RecordIndex))
+        if memory == NULL:
+            return -1
+        store.index = <RecordIndex *>memory
+        store.index_room = room
+    return 0
+
+
+cdef int _consume(Ring *ring, Store *store) noexcept nogil:
+    """Moves a ring's records into the store: how many, or -1 when there is no memory.
+
+    The kernel's size field has 16 bits and wraps for records that are too large; such a record may also have
+    overwritten others. So nothing in the ring is believed that its bounds don't bear out: a record that is too
+    short for what it says is left out, and where no next record can be found, the rest is given up.
+    """
+    cdef uint64_t head = snoopkit_head(ring.page)
+    cdef uint64_t tail = ring.page.data_tail
+    cdef uint64_t waiting = head - tail
+    cdef uint64_t mask = ring.size - 1
+    cdef uint64_t at, first, latest, time_ns
+    cdef uint32_t length, size
+    cdef perf_event_header *header
+    cdef RecordIndex *entry
+    cdef int taken = 0
+
+    if waiting == 0:
+        return 0
+    if waiting > ring.size or (head | tail) & 7:
+        ring.malformed += 1
+        snoopkit_set_tail(ring.page, head)
+        return 0
+    if store.used + waiting > <uint64_t>0xffffffff:
+        return 0      # the offsets of a batch have 32 bits: the next one takes these
+    if _grow(store, waiting, waiting // 24 + 1) < 0:
+        return -1
+    latest = snoopkit_boottime_ns() + SECOND_NS
+    while tail != head:
+        at = tail & mask
+        header = <perf_event_header *>(ring.data + at)
+        length = header.size
+        if length < sizeof(perf_event_header) or length & 7 or length > head - tail:
+            ring.malformed += 1
+            break
+        if header.type == PERF_RECORD_SAMPLE:
+            if length < 24:
+                ring.malformed += 1
+            else:
+                # header, u64 time, u32 size, then the bytes of bpf_perf_event_output
+                time_ns = (<uint64_t *>(ring.data + ((at + 8) & mask)))[0]
+                size = (<uint32_t *>(ring.data + ((at + 16) & mask)))[0]
+                if size > length - 20 or time_ns > latest:
+                    ring.malformed += 1
+                else:
+                    entry = store.index + store.count
+                    entry.time_ns = time_ns
+                    entry.offset_bytes = <uint32_t>store.used
+                    entry.size_bytes = size
+                    entry.sequence = store.sequence
+                    entry.cpu = ring.cpu
+                    entry.map = ring.map
+                    at = (at + 20) & mask
+                    first = min(ring.size - at, <uint64_t>size)
+                    memcpy(store.data + store.used, ring.data + at, first)
+                    if first < size:
+                        memcpy(store.data + store.used + first, ring.data, size - first)
+                    store.used += (size + 7) & ~<uint32_t>7
+                    store.count += 1
+                    store.sequence += 1
+                    taken += 1
+        elif header.type == PERF_RECORD_LOST:
+            if length >= 24:
+                # header, u64 id, u64 how many, u64 time
+                ring.lost_records += (<uint64_t *>(ring.data + ((at + 16) & mask)))[0]
+                if length >= 32:
+                    ring.lost_time_ns = (<uint64_t *>(ring.data + ((at + 24) & mask)))[0]
+        tail += length
+    snoopkit_set_tail(ring.page, head)
+    ring.received += taken
+    return taken
+
+
+cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept nogil:
+    """Sorts the index by time, arrival breaking ties; -1 when there is no memory.
+
+    Each ring's part is all but sorted, so this is a merge sort of the runs found: few passes, whatever comes.
+    The sorted index may end up in the spare memory, which then changes places with the store's.
+    """
+    cdef RecordIndex *source = store.index
+    cdef RecordIndex *target
+    cdef RecordIndex *left
+    cdef RecordIndex *right
+    cdef RecordIndex *left_end
+    cdef RecordIndex *right_end
+    cdef size_t count = store.count
+    cdef size_t runs = 0, room = 0, number, first
+    cdef size_t *starts = NULL
+    cdef void *memory
+
+    first = 0
+    for number in range(1, count):
+        if source[number].time_ns < source[number - 1].time_ns:
+            if runs + 2 >= room:
+                room = 2 * room + 64
+                memory = realloc(starts, room * sizeof(size_t))
+                if memory == NULL:
+                    free(starts)
+                    return -1
+                starts = <size_t *>memory
+            starts[runs] = first
+            runs += 1
+            first = number
+    if runs == 0:
+        return 0
+    starts[runs] = first
+    runs += 1
+    starts[runs] = count
+    if spare_room[0] < count:
+        memory = realloc(spare[0], store.index_room * sizeof(RecordIndex))
+        if memory == NULL:
+            free(starts)
+            return -1
+        spare[0] = <RecordIndex *>memory
+        spare_room[0] = store.index_room
+    target = spare[0]
+    while runs > 1:
+        number = 0
+        while number < runs:
+            left = source + starts[number]
+            left_end = source + starts[number + 1]
+            first = starts[number]
+            if number + 1 < runs:
+                right = left_end
+                right_end = source + starts[number + 2]
+                while left != left_end and right != right_end:
+                    if right.time_ns < left.time_ns:
+                        target[first] = right[0]
+                        right += 1
+                    else:
+                        target[first] = left[0]
+                        left += 1
+                    first += 1
+                memcpy(target + first, right, (right_end - right) * sizeof(RecordIndex))
+            memcpy(target + first, left, (left_end - left) * sizeof(RecordIndex))
+            starts[number // 2] = starts[number]
+            number += 2
+        runs = (runs + 1) // 2
+        starts[runs] = count
+        source, target = target, source
+    free(starts)
+    if source != store.index:
+        spare[0] = store.index
+        store.index = source
+        spare_room[0], store.index_room = store.index_room, spare_room[0]
+    return 0
+
+
+cdef size_t _count_until(RecordIndex *index, size_t count, uint64_t time_ns) noexcept nogil:
+    """How many of the sorted records are not newer than `time_ns`."""
+    cdef size_t low = 0, high = count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if index[middle].time_ns <= time_ns:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@cython.no_gc
+@cython.final
+cdef class _Pool:
+    """Memory of batches that nobody looks at any more: fresh pages would cost more than filling them."""
+
+    cdef void *spare[2]
+    cdef size_t size[2]
+    cdef int count
+
+    def __dealloc__(self):
+        while self.count:
+            self.count -= 1
+            free(self.spare[self.count])
+
+    cdef void *take(self, size_t least, size_t *size) except NULL:
+        cdef void *memory
+        if self.count:
+            self.count -= 1
+            memory = self.spare[self.count]
+            size[0] = self.size[self.count]
+            if size[0] >= least:
+                return memory
+            free(memory)
+        size[0] = max(least, <size_t>65536)
+        memory = malloc(size[0])
+        if memory == NULL:
+            raise MemoryError()
+        return memory
+
+    cdef void give(self, void *memory, size_t size) noexcept:
+        if self.count < 2:
+            self.spare[self.count] = memory
+            self.size[self.count] = size
+            self.count += 1
+        else:
+            free(memory)
+
+
+@cython.no_gc
+@cython.final
+cdef class _Memory:
+    """Bytes of one batch, read-only through the buffer protocol."""
+
+    cdef _Pool pool
+    cdef void *memory
+    cdef size_t room
+    cdef Py_ssize_t used
+
+    def __dealloc__(self):
+        if self.memory != NULL:
+            self.pool.give(self.memory, self.room)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.memory, self.used, 1, flags)
+
+
+cdef bpf_perf_event_ret _unused(void *context, int cpu, perf_event_header *event) noexcept nogil:
+    return LIBBPF_PERF_EVENT_CONT     # libbpf wants a callback; the rings are read by _consume
+
+
+@cython.final
+cdef class PerfReader:
+    cdef perf_buffer **buffers
+    cdef int *map_fds
+    cdef int map_count
+    cdef Ring *rings
+    cdef int ring_count
+    cdef int epoll_fd
+    cdef int timer_fd
+    cdef bint busy, closing
+    cdef uint64_t barrier_ns
+    cdef uint64_t drained_ns
+    cdef uint64_t interval_ns
+    cdef Store store
+    cdef RecordIndex *spare
+    cdef size_t spare_room
+    cdef _Pool data_pool
+    cdef _Pool index_pool
+    cdef readonly bint has_lost_counter
+
+    def __cinit__(self):
+        self.epoll_fd = -1
+        self.timer_fd = -1
+        self.data_pool = _Pool.__new__(_Pool)
+        self.index_pool = _Pool.__new__(_Pool)
+
+    def __init__(self, maps, *, uint64_t drain_interval_ns=20_000_000):
+        global _live
+        if self.epoll_fd != -1:
+            raise ValueError("the reader is open already")
+        if not drain_interval_ns:
+            raise ValueError("drain_interval_ns must not be 0")
+        maps = list(maps)
+        if not 0 < len(maps) < 65536:
+            raise ValueError("a reader needs at least one map")
+        self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll_fd < 0:
+            raise _failure(MapError, errno, "open rings", "")
+        _live += 1
+        self.closing = False
+        try:
+            self.interval_ns = drain_interval_ns
+            self._open(maps)
+        except BaseException:
+            self._release()
+            raise
+
+    cdef int _open(self, list maps) except -1:
+        cdef list cpus = online_cpus()
+        cdef int number = 0
+        self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+        if (self.timer_fd < 0 or snoopkit_set_timer(self.timer_fd, self.interval_ns, 0) < 0
+                or snoopkit_watch(self.epoll_fd, self.timer_fd) < 0):
+            raise _failure(MapError, errno, "open rings", "")
+        self.has_lost_counter = True
+        self.buffers = <perf_buffer **>calloc(len(maps), sizeof(perf_buffer *))
+        self.map_fds = <int *>malloc(len(maps) * sizeof(int))
+        self.rings = <Ring *>calloc(len(maps) * len(cpus), sizeof(Ring))
+        if self.buffers == NULL or self.map_fds == NULL or self.rings == NULL:
+            raise MemoryError()
+        for map, pages in maps:
+            self._open_map(map, pages, cpus, number)
+            number += 1
+        self.barrier_ns = self.drained_ns = snoopkit_boottime_ns()
+        return 0
+
+    cdef int _open_map(self, Map map, size_t pages, list cpus, int number) except -1:
+        cdef perf_event_attr attributes
+        cdef perf_buffer_raw_opts options
+        cdef perf_buffer *buffer
+        cdef Ring *ring
+        cdef int *keys
+        cdef int fd, error_number, count = 0, index
+        cdef void *memory = NULL
+        cdef size_t size = 0
+        if map.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+            raise ValueError(f"map {map.name} is no perf event array")
+        if pages == 0 or pages & (pages - 1):
+            raise ValueError(f"map {map.name}: {pages} pages are no power of two")
+        # The reader must be able to take its rings out of the map after the object is closed.
+        fd = fcntl(map.fd, F_DUPFD_CLOEXEC, 3)
+        if fd < 0:
+            raise _failure(MapError, errno, f"open rings: map {map.name}", "")
+        self.map_fds[number] = fd
+        self.map_count = number + 1
+        memset(&attributes, 0, sizeof(attributes))
+        attributes.size = sizeof(attributes)
+        attributes.type = PERF_TYPE_SOFTWARE
+        attributes.config = PERF_COUNT_SW_BPF_OUTPUT
+        attributes.sample_period = 1
+        attributes.sample_type = PERF_SAMPLE_RAW | PERF_SAMPLE_TIME
+        attributes.sample_id_all = 1       # LOST records have a time too
+        attributes.use_clockid = 1
+        attributes.clockid = CLOCK_BOOTTIME
+        attributes.watermark = 1
+        attributes.wakeup_watermark = <uint32_t>min(pages * _PAGE_SIZE // 4, <size_t>0x7fffffff)
+        keys = <int *>malloc(len(cpus) * sizeof(int))
+        if keys == NULL:
+            raise MemoryError()
+        try:
+            for cpu in cpus:
+                if cpu < map.max_entries:
+                    keys[count] = cpu
+                    count += 1
+            memset(&options, 0, sizeof(options))
+            options.sz = sizeof(options)
+            options.cpu_cnt = count
+            options.cpus = keys
+            options.map_keys = keys
+            while True:
+                attributes.read_format = PERF_FORMAT_LOST if self.has_lost_counter else 0
+                with nogil:
+                    snoopkit_log_start(0)
+                    buffer = perf_buffer__new_raw(fd, pages, &attributes, _unused, NULL, &options)
+                    error_number = errno
+                log = _log()
+                if buffer != NULL or error_number != EINVAL or not self.has_lost_counter:
+                    break
+                self.has_lost_counter = False     # before 6.0 the kernel knows no such format
+            if buffer == NULL:
+                raise _failure(MapError, error_number, f"open rings: map {map.name}", log)
+            self.buffers[number] = buffer
+            for index in range(count):
+                error_number = -perf_buffer__buffer(buffer, index, &memory, &size)
+                if error_number:
+                    raise _failure(MapError, error_number, f"open rings: map {map.name}", "")
+                ring = self.rings + self.ring_count
+                ring.page = <perf_event_mmap_page *>memory
+                ring.data = <char *>memory + ring.page.data_offset
+                ring.size = ring.page.data_size
+                ring.fd = perf_buffer__buffer_fd(buffer, index)
+                ring.cpu = keys[index]
+                ring.map = number
+                self.ring_count += 1
+        finally:
+            free(keys)
+        if snoopkit_watch(self.epoll_fd, perf_buffer__epoll_fd(buffer)) < 0:
+            raise _failure(MapError, errno, f"open rings: map {map.name}", "")
+        return 0
+
+    def __dealloc__(self):
+        self._release()
+
+    cdef void _release(self) noexcept:
+        global _live
+        cdef int number
+        if self.epoll_fd >= 0:
+            _live -= 1
+            close(self.epoll_fd)
+        self.epoll_fd = -2
+        if self.timer_fd >= 0:
+            close(self.timer_fd)
+        self.timer_fd = -1
+        for number in range(self.map_count):
+            with nogil:
+                perf_buffer__free(self.buffers[number])
+            close(self.map_fds[number])
+        self.map_count = self.ring_count = 0
+        free(self.buffers)
+        free(self.map_fds)
+        free(self.rings)
+        free(self.store.data)
+        free(self.store.index)
+        free(self.spare)
+        self.buffers = NULL
+        self.map_fds = NULL
+        self.rings = NULL
+        self.spare = NULL
+        self.spare_room = 0
+        memset(&self.store, 0, sizeof(Store))
+
+    cdef int _enter(self) except -1:
+        if self.epoll_fd < 0 or self.closing:
+            raise ValueError("the reader is closed")
+        if self.busy:
+            raise RuntimeError("the reader is in use by another thread")
+        self.busy = True
+        return 0
+
+    cdef void _leave(self) noexcept:
+        self.busy = False
+        if self.closing:
+            self._release()
+
+    def fileno(self):
+        if self.epoll_fd < 0 or self.closing:
+            raise ValueError("the reader is closed")
+        return self.epoll_fd
+
+    def wait(self, timeout=None):
+        cdef int timeout_ms = -1
+        cdef int result, error_number
+        if timeout is not None:
+            timeout_ms = <int>min(max(timeout, 0.0) * 1000.0 + 0.999, 2e9)
+        self._enter()
+        try:
+            with nogil:
+                result = snoopkit_poll(self.epoll_fd, timeout_ms)
+                error_number = errno
+            if result < 0:
+                if error_number != EINTR:
+                    raise _failure(MapError, error_number, "wait", "")
+                PyErr_CheckSignals()
+            return result > 0
+        finally:
+            self._leave()
+
+    def drain(self, bint final=False):
+        cdef uint64_t ticks, begun_ns
+        cdef int number, result = 0
+        cdef size_t ready = 0
+        self._enter()
+        try:
+            with nogil:
+                begun_ns = snoopkit_boottime_ns()
+                read(self.timer_fd, &ticks, sizeof(ticks))
+                for number in range(self.ring_count):
+                    result = _consume(self.rings + number, &self.store)
+                    if result < 0:
+                        break
+                if result >= 0:
+                    result = _sort(&self.store, &self.spare, &self.spare_room)
+                if result >= 0:
+                    # What was there before the last drain began has by now arrived in its ring.
+                    self.barrier_ns = max(self.barrier_ns, min(self.drained_ns, begun_ns - BARRIER_NS))
+                    self.drained_ns = begun_ns
+                    ready = _count_until(
+                        self.store.index, self.store.count, NEVER if final else self.barrier_ns)
+            if result < 0:
+                raise MemoryError("a batch of records")   # it stays in the rings and the store
+            if not ready:
+                return _EMPTY, _EMPTY
+            return self._hand_out(ready)
+        finally:
+            self._leave()
+
+    cdef tuple _hand_out(self, size_t ready):
+        """The first `ready` records as a batch of their own; the others begin the next store."""
+        cdef Store held
+        cdef _Memory data = _Memory.__new__(_Memory)
+        cdef _Memory index = _Memory.__new__(_Memory)
+        cdef RecordIndex *entry
+        cdef size_t number, bytes_held = 0, room = 0
+        for number in range(ready, self.store.count):
+            bytes_held += (self.store.index[number].size_bytes + 7) & ~<uint32_t>7
+        memset(&held, 0, sizeof(held))
+        held.data = <char *>self.data_pool.take(bytes_held, &held.room)
+        try:
+            held.index = <RecordIndex *>self.index_pool.take(
+                (self.store.count - ready) * sizeof(RecordIndex), &room)
+        except MemoryError:
+            free(held.data)
+            raise
+        held.index_room = room // sizeof(RecordIndex)
+        held.sequence = self.store.sequence
+        for number in range(ready, self.store.count):
+            entry = held.index + held.count
+            entry[0] = self.store.index[number]
+            memcpy(held.data + held.used, self.store.data + entry.offset_bytes, entry.size_bytes)
+            entry.offset_bytes = <uint32_t>held.used
+            held.used += (entry.size_bytes + 7) & ~<uint32_t>7
+            held.count += 1
+        data.pool = self.data_pool
+        data.memory = self.store.data
+        data.room = self.store.room
+        data.used = self.store.used
+        index.pool = self.index_pool
+        index.memory = self.store.index
+        index.room = self.store.index_room * sizeof(RecordIndex)
+        index.used = ready * sizeof(RecordIndex)
+        self.store = held
+        return memoryview(data), memoryview(index)
+
+    @property
+    def received(self):
+        cdef int number
+        counts = [0] * self.map_count
+        for number in range(self.ring_count):
+            counts[self.rings[number].map] += self.rings[number].received
+        return tuple(counts)
+
+    @property
+    def lost_records(self):
+        cdef int number
+        cdef uint64_t total = 0
+        for number in range(self.ring_count):
+            total += self.rings[number].lost_records
+        return total
+
+    def ring_states(self, bint ask_kernel=False):
+        cdef int number
+        cdef uint64_t answer[2]
+        cdef Ring *ring
+        cdef list states = []
+        self._enter()
+        try:
+            for number in range(self.ring_count):
+                ring = self.rings + number
+                answer[1] = 0
+                if ask_kernel and self.has_lost_counter:
+                    if read(ring.fd, answer, sizeof(answer)) != sizeof(answer):
+                        answer[1] = 0
+                states.append((ring.map, ring.cpu, ring.received, ring.lost_records, answer[1],
+                               ring.malformed, ring.lost_time_ns))
+            return states
+        finally:
+            self._leave()
+
+    def close(self):
+        if self.busy:
+            # Another thread waits or drains: it closes the rings itself when it comes back, which is now.
+            self.closing = True
+            snoopkit_set_timer(self.timer_fd, self.interval_ns, 1)
+        else:
+            self._release()
+
+    @property
+    def closed(self):
+        return self.epoll_fd < 0 or self.closing
+
+    def __enter__(self):
+        if self.closed:
+            raise ValueError("the reader is closed")
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def _page_size() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE")
+
+
+cdef size_t _PAGE_SIZE = _page_size()
+PAGE_SIZE = _PAGE_SIZE
+
+
+# ---- the same code over bytes of a test's choosing
+
+def _sort_index(bytes index) -> bytes:
+    """The drain's sort, over packed RecordIndex entries."""
+    cdef Store store
+    cdef RecordIndex *spare = NULL
+    cdef size_t spare_room = 0
+    memset(&store, 0, sizeof(store))
+    try:
+        if _grow(&store, 0, len(index) // sizeof(RecordIndex) + 1) < 0:
+            raise MemoryError()
+        store.count = len(index) // sizeof(RecordIndex)
+        memcpy(store.index, PyBytes_AS_STRING(index), store.count * sizeof(RecordIndex))
+        if _sort(&store, &spare, &spare_room) < 0:
+            raise MemoryError()
+        return PyBytes_FromStringAndSize(<char *>store.index, store.count * sizeof(RecordIndex))
+    finally:
+        free(store.index)
+        free(spare)
+
+
+def _consume_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
+    """The drain's reading of one ring whose data are these bytes (a power of two): data, index, malformed, lost."""
+    cdef Store store
+    cdef Ring ring
+    cdef perf_event_mmap_page page
+    cdef size_t size = len(ring_data)
+    if size < 8 or size & (size - 1):
+        raise ValueError("a ring's size is a power of two")
+    memset(&store, 0, sizeof(store))
+    memset(&ring, 0, sizeof(ring))
+    memset(&page, 0, sizeof(page))
+    page.data_head = head
+    page.data_tail = tail
+    ring.page = &page
+    ring.size = size
+    ring.data = <char *>malloc(size)
+    if ring.data == NULL:
+        raise MemoryError()
+    try:
+        memcpy(ring.data, PyBytes_AS_STRING(ring_data), size)
+        if _consume(&ring, &store) < 0:
+            raise MemoryError()
+        return (
+            PyBytes_FromStringAndSize(store.data, store.used),
+            PyBytes_FromStringAndSize(<char *>store.index, store.count * sizeof(RecordIndex)),
+            ring.malformed,
+            ring.lost_records,
+        )
+    finally:
+        free(ring.data)
+        free(store.data)
+        free(store.index)

@@ -1,0 +1,119 @@
+# What snoopkit uses of libbpf (1.1 or later) and of the kernel's perf interface. Declarations only.
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+
+cdef extern from "linux/perf_event.h" nogil:
+    enum:
+        PERF_TYPE_SOFTWARE
+        PERF_COUNT_SW_BPF_OUTPUT
+        PERF_SAMPLE_TIME
+        PERF_SAMPLE_RAW
+        PERF_RECORD_LOST
+        PERF_RECORD_SAMPLE
+
+    struct perf_event_attr:
+        uint32_t type
+        uint32_t size
+        uint64_t config
+        uint64_t sample_period
+        uint64_t sample_type
+        uint64_t read_format
+        uint64_t sample_id_all
+        uint64_t watermark
+        uint64_t use_clockid
+        uint32_t wakeup_watermark
+        int clockid
+
+    struct perf_event_header:
+        uint32_t type
+        uint16_t misc
+        uint16_t size
+
+    struct perf_event_mmap_page:
+        uint64_t data_head
+        uint64_t data_tail
+        uint64_t data_offset
+        uint64_t data_size
+
+cdef extern from "bpf/bpf.h" nogil:
+    enum:
+        BPF_MAP_TYPE_PERF_EVENT_ARRAY
+        BPF_MAP_TYPE_PERCPU_HASH
+        BPF_MAP_TYPE_PERCPU_ARRAY
+        BPF_MAP_TYPE_LRU_PERCPU_HASH
+        BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
+
+cdef extern from "bpf/libbpf.h" nogil:
+    struct bpf_object:
+        pass
+    struct bpf_program:
+        pass
+    struct bpf_map:
+        pass
+    struct bpf_link:
+        pass
+    struct perf_buffer:
+        pass
+
+    struct bpf_object_open_opts:
+        size_t sz
+        const char *object_name
+        uint32_t kernel_log_level
+
+    enum bpf_perf_event_ret:
+        LIBBPF_PERF_EVENT_CONT
+    ctypedef bpf_perf_event_ret (*perf_buffer_event_fn)(
+        void *context, int cpu, perf_event_header *event) noexcept nogil
+
+    struct perf_buffer_raw_opts:
+        size_t sz
+        int cpu_cnt
+        int *cpus
+        int *map_keys
+
+    const char *libbpf_version_string()
+    int libbpf_num_possible_cpus()
+
+    bpf_object *bpf_object__open_mem(const void *data, size_t size, const bpf_object_open_opts *options)
+    int bpf_object__load(bpf_object *object)
+    void bpf_object__close(bpf_object *object)
+    bpf_program *bpf_object__next_program(const bpf_object *object, bpf_program *program)
+    bpf_map *bpf_object__next_map(const bpf_object *object, const bpf_map *map)
+
+    const char *bpf_program__name(const bpf_program *program)
+    const char *bpf_program__section_name(const bpf_program *program)
+    bint bpf_program__autoload(const bpf_program *program)
+    int bpf_program__set_autoload(bpf_program *program, bint autoload)
+    int bpf_program__fd(const bpf_program *program)
+    bpf_link *bpf_program__attach(const bpf_program *program)
+    bpf_link *bpf_program__attach_tracepoint(
+        const bpf_program *program, const char *category, const char *name)
+    bpf_link *bpf_program__attach_raw_tracepoint(const bpf_program *program, const char *name)
+    int bpf_link__destroy(bpf_link *link)
+
+    const char *bpf_map__name(const bpf_map *map)
+    int bpf_map__fd(const bpf_map *map)
+    int bpf_map__type(const bpf_map *map)
+    uint32_t bpf_map__key_size(const bpf_map *map)
+    uint32_t bpf_map__value_size(const bpf_map *map)
+    uint32_t bpf_map__max_entries(const bpf_map *map)
+    int bpf_map__set_max_entries(bpf_map *map, uint32_t max_entries)
+    bint bpf_map__is_internal(const bpf_map *map)
+    int bpf_map__set_pin_path(bpf_map *map, const char *path)
+    const void *bpf_map__initial_value(bpf_map *map, size_t *size)
+    int bpf_map__set_initial_value(bpf_map *map, const void *data, size_t size)
+    int bpf_map__lookup_elem(
+        const bpf_map *map, const void *key, size_t key_size, void *value, size_t value_size, uint64_t flags)
+    int bpf_map__update_elem(
+        const bpf_map *map, const void *key, size_t key_size,
+        const void *value, size_t value_size, uint64_t flags)
+    int bpf_map__delete_elem(const bpf_map *map, const void *key, size_t key_size, uint64_t flags)
+    int bpf_map__get_next_key(const bpf_map *map, const void *key, void *next_key, size_t key_size)
+
+    perf_buffer *perf_buffer__new_raw(
+        int map_fd, size_t page_count, perf_event_attr *attributes, perf_buffer_event_fn callback,
+        void *context, const perf_buffer_raw_opts *options)
+    void perf_buffer__free(perf_buffer *buffer)
+    int perf_buffer__epoll_fd(const perf_buffer *buffer)
+    size_t perf_buffer__buffer_cnt(const perf_buffer *buffer)
+    int perf_buffer__buffer_fd(const perf_buffer *buffer, size_t number)
+    int perf_buffer__buffer(perf_buffer *buffer, int number, void **memory, size_t *size)
