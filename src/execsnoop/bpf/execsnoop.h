@@ -12,7 +12,7 @@
 #define FILENAME_TRUNCATED 0x04
 #define FILENAME_UNREADABLE 0x08
 #define AUDIT_UNSUPPORTED 0x10 /* no CONFIG_AUDIT: neither loginuid nor sessionid */
-#define MAY_REPEAT 0x20	       /* an exit, where the kernel can't tell the last thread's */
+#define MAY_REPEAT 0x20        /* an exit, where the kernel can't tell the last thread's */
 
 struct record_header {
 	__u16 type;

@@ -1,0 +1,33 @@
+"""Every process that runs another program, and every one that ends, on the whole machine.
+
+    with execsnoop.trace() as trace:
+        for event in trace:
+            print(event.type, event.pid, event.argv, event.exit_code)
+
+Each public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+_HOMES = {"ProcessEvent": "model", "Trace": "stream", "trace": "stream"}
+
+__all__ = ["ProcessEvent", "Trace", "trace"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .model import ProcessEvent as ProcessEvent
+    from .stream import Trace as Trace
+    from .stream import trace as trace
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'execsnoop' has no attribute {name!r}")
+    module = __import__(f"execsnoop.{home}", fromlist=[name])
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,106 @@
+"""A process event's own values: status, text that isn't UTF-8, the keys and their order."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+
+import pytest
+
+from execsnoop.model import COLUMNS, ProcessEvent, signal_name
+
+
+def make_exec(**values: object) -> ProcessEvent:
+    event = ProcessEvent("exec", 5_000, 1_790_000_000_123_456_789, 1)
+    event.pid = event.tid = 42
+    event.ppid = 1
+    event.start_boottime_ns = 4_000
+    event.uid = event.gid = event.euid = event.egid = 0
+    event.comm, event.argv, event.filename = "true", ["true"], "/bin/true"
+    event.argv_size_bytes = 5
+    for name, value in values.items():
+        setattr(event, name, value)
+    return event
+
+
+def test_signal_names_are_the_systems() -> None:
+    for number in signal.valid_signals():
+        if number <= 31 or number in (signal.SIGRTMIN, signal.SIGRTMAX):
+            assert signal_name(number) == signal.Signals(number).name
+    assert signal_name(37) == "SIGRTMIN+3"
+    assert signal_name(32) == "SIG32"
+    assert signal_name(0) == "SIG0"
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "name", "core"),
+    [
+        (0, 0, None, False),
+        (7 << 8, 7, None, False),
+        (255 << 8, 255, None, False),
+        (9, None, "SIGKILL", False),
+        (11 | 0x80, None, "SIGSEGV", True),
+        (64, None, "SIGRTMAX", False),
+    ],
+)
+def test_status(status: int, exit_code: int | None, name: str | None, core: bool) -> None:
+    event = ProcessEvent("exit", 0, 0, 0)
+    event.set_status(status)
+    assert (event.status, event.exit_code, event.signal, event.core_dumped) == (status, exit_code, name, core)
+    if exit_code is not None:
+        assert os.waitstatus_to_exitcode(status) == exit_code
+
+
+def test_keys_of_an_exec_stand_in_the_promised_order() -> None:
+    assert " ".join(make_exec(loginuid=1000, sessionid=3, tty="pts0", old_tid=43).as_dict()) == (
+        "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid loginuid sessionid tty comm "
+        "argv argv_size_bytes filename old_tid"
+    )
+
+
+def test_keys_of_an_exit_stand_in_the_promised_order() -> None:
+    event = make_exec(type="exit", duration_ns=1, lifetime_ns=2)
+    event.set_status(0)
+    assert " ".join(event.as_dict()) == (
+        "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
+        "status exit_code signal core_dumped duration_ns lifetime_ns argv"
+    )
+
+
+def test_every_key_is_a_column() -> None:
+    event = make_exec(comm="\udcff")
+    event.mark("argv", "truncated")
+    assert set(event.as_dict()) <= set(COLUMNS)
+    assert len(set(COLUMNS)) == len(COLUMNS)
+
+
+def test_what_does_not_apply_is_absent_and_what_is_unknown_is_null() -> None:
+    event = make_exec()
+    assert "tty" not in event.as_dict()
+    event.mark("tty", "unsupported")
+    event.argv = None
+    event.mark("argv", "unreadable")
+    values = event.as_dict()
+    assert values["tty"] is None and values["argv"] is None
+    assert values["incomplete"] == {"tty": "unsupported", "argv": "unreadable"}
+
+
+def test_time_is_utc_with_nine_digits() -> None:
+    assert make_exec().time == "2026-09-21T14:13:20.123456789Z"
+    assert make_exec(unix_ns=1).time == "1970-01-01T00:00:00.000000001Z"
+
+
+def test_bytes_that_are_not_utf8_are_kept_beside() -> None:
+    argument = b"caf\xe9 \xf0\x9f\x98".decode("utf-8", "surrogateescape")
+    values = make_exec(argv=["true", argument], filename="/tmp/\udc80", comm="ok").as_dict()
+    assert values["argv"][1].startswith("caf\N{REPLACEMENT CHARACTER} ")
+    assert [base64.b64decode(text) for text in values["raw"]["argv"]] == [b"true", b"caf\xe9 \xf0\x9f\x98"]
+    assert base64.b64decode(values["raw"]["filename"]) == b"/tmp/\x80"
+    assert "comm" not in values["raw"]
+    assert list(values)[-1] == "raw"
+    values["argv"][1].encode()  # no surrogate is left
+
+
+def test_good_text_has_no_raw() -> None:
+    assert make_exec(argv=["true", "é", ""]).raw is None
