@@ -139,7 +139,7 @@ class Package:
         self.name: str = skeleton["obj_name"]
         self.doc: dict[str, str] = skeleton.get("doc") or {}
         self.programs = _programs(self.elf, skeleton.get("progs") or [], warnings)
-        self.maps = _maps(self.btf, skeleton.get("maps") or [])
+        self.maps = read_maps(self.btf, skeleton.get("maps") or [])
         self.options = _options(self.elf, self.btf, meta, warnings)
         own = meta.get("snoopkit") or {}
         self.event_specs = (
@@ -276,7 +276,7 @@ def _programs(elf: Elf, entries: list[dict[str, Any]], warnings: list[str]) -> d
     return programs
 
 
-def _maps(btf: Btf, entries: list[dict[str, Any]]) -> dict[str, MapSpec]:
+def read_maps(btf: Btf, entries: list[dict[str, Any]]) -> dict[str, MapSpec]:
     maps = {}
     datasec = btf.find(".maps", KIND_DATASEC)
     for variable_id, _, _ in btf.types[datasec].variables if datasec is not None else ():

@@ -1,0 +1,379 @@
+"""From a C source to a package: find clang, give it what a BPF program needs, make the meta from what comes out.
+
+The same source, clang, vmlinux.h and libbpf headers give the same bytes from any folder: clang runs in the
+source's own folder and is told to call it `.`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from . import anchors, skeleton
+from .btf import Btf
+from .elf import Elf
+from .errors import CompileError, PackageError
+from .package import Package
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Path = str | os.PathLike[str]
+
+__all__ = ["build", "compile_package", "find_clang", "object_name"]
+
+_OLDEST_CLANG = 12
+_TARGETS = {
+    "x86_64": "x86",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "powerpc64": "powerpc",
+    "ppc64le": "powerpc",
+    "ppc64": "powerpc",
+    "s390x": "s390",
+    "mips64": "mips",
+    "riscv64": "riscv",
+    "loongarch64": "loongarch",
+}
+_ZERO_INIT = "-ftrivial-auto-var-init=zero"
+_ALLOW_ZERO_INIT = "-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang"
+_PLACE_IN_DIAGNOSTICS = re.compile(
+    r"^((?:In file included from |\s+from )?)([^\s:][^:\n]*)(?=:\d+)", re.MULTILINE
+)
+
+
+def build(
+    source: Path,
+    header: Path | None = None,
+    *,
+    cflags: Sequence[str] = (),
+    clang: str | None = None,
+    btf: Path | None = None,
+    vmlinux: Path | None = None,
+    include: Sequence[Path] = (),
+    define: Sequence[str] = (),
+) -> Package:
+    """Compile `source`, whose events are the structs of `header`, to a package.
+
+    `btf` is a file with a kernel's BTF, and `vmlinux` a vmlinux.h, to use in place of the running kernel's; one
+    beside the source goes before both. `include` and `define` are clang's -I and -D, `cflags` go to it as they are.
+    What clang warned of stands in the package's `warnings`. Raises CompileError.
+    """
+    package, diagnostics = compile_package(
+        source, header, cflags=cflags, clang=clang, btf=btf, vmlinux=vmlinux, include=include, define=define
+    )
+    if diagnostics:
+        package.warnings += (diagnostics,)
+    return package
+
+
+def compile_package(
+    source: Path,
+    header: Path | None = None,
+    *,
+    cflags: Sequence[str] = (),
+    clang: str | None = None,
+    btf: Path | None = None,
+    vmlinux: Path | None = None,
+    include: Sequence[Path] = (),
+    define: Sequence[str] = (),
+    log: Callable[[str], None] | None = None,
+) -> tuple[Package, str]:
+    """As `build`; returns clang's warnings beside the package, and tells `log` which command it runs."""
+    source = os.fspath(source)
+    header = os.fspath(header) if header is not None else None
+    for path in (source, header):
+        if path is not None and not os.path.isfile(path):
+            raise CompileError(f"{path}: there is no such file")
+    compiler = find_clang(clang)
+    with tempfile.TemporaryDirectory(prefix="snoopkit-") as scratch:
+        job = _Job(compiler, source, header, scratch, log)
+        job.flags += [f"-D{text}" for text in define]
+        for folder in include:
+            job.include(folder)
+        job.flags += cflags
+        data = job.run(vmlinux, btf)
+    return _package(data, source, header), job.diagnostics
+
+
+def object_name(source: Path) -> str:
+    """What a source's outputs are called: its file name up to the first dot."""
+    return os.path.basename(os.fspath(source)).split(".")[0]
+
+
+def find_clang(wanted: str | None = None) -> str:
+    """The path of clang: the one asked for, else `clang` on the PATH, else the newest clang-NN there.
+
+    Raises CompileError if there is none.
+    """
+    if wanted is not None:
+        found = shutil.which(wanted)
+        if found is None:
+            raise CompileError(f"clang: {wanted!r} isn't a program that can be run")
+        return found
+    found = shutil.which("clang")
+    if found is not None:
+        return found
+    versions = set()
+    for folder in os.get_exec_path():
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        versions |= {int(name[6:]) for name in names if re.fullmatch(r"clang-\d+", name)}
+    for version in sorted(versions, reverse=True):
+        found = shutil.which(f"clang-{version}")
+        if found is not None:
+            return found
+    raise CompileError(
+        "clang: not found, and a C source needs it",
+        hint="install it (apt install clang, dnf install clang) or name it with --clang",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Running clang
+
+
+class _Job:
+    """One compilation. All that it writes goes into `scratch`, a private folder."""
+
+    def __init__(
+        self, clang: str, source: str, header: str | None, scratch: str, log: Callable[[str], None] | None
+    ) -> None:
+        self.clang = clang
+        self.log = log
+        self.scratch = scratch
+        self.user_folder = os.path.dirname(source)
+        self.folder = os.path.realpath(self.user_folder or ".")
+        self.source_name = os.path.basename(source)
+        self.source_path = os.path.join(self.folder, self.source_name)
+        self.header = header
+        self.header_path = _in_real_folder(header) if header is not None else None
+        self.flags: list[str] = []
+        self.diagnostics = ""
+
+    def include(self, folder: Path) -> None:
+        """Search a folder, under a name that stays the same if it moves together with the source."""
+        self.flags.append(f"-I{os.path.relpath(os.path.realpath(folder), self.folder)}")
+
+    def run(self, vmlinux: Path | None, btf: Path | None) -> bytes:
+        """Compile; returns the object. Raises CompileError with clang's diagnostics."""
+        version = _clang_version(self.clang)
+        self.overlay()
+        kernel: list[str] = []
+        if not os.path.exists(os.path.join(self.folder, "vmlinux.h")) and (
+            vmlinux is not None or btf is not None or self.mentions(b"vmlinux.h")
+        ):
+            kernel = self.kernel_types(vmlinux, btf)
+        status, text = self.clang_once(version, kernel)
+        if status and not kernel and "'vmlinux.h' file not found" in text:
+            # An inner header wants it.
+            kernel = self.kernel_types(vmlinux, btf)
+            status, text = self.clang_once(version, kernel)
+        self.diagnostics = self.in_users_words(text)
+        if status:
+            raise CompileError(
+                f"{os.path.join(self.user_folder, self.source_name)}: clang refuses it",
+                hint=_hint(text),
+                diagnostics=self.diagnostics,
+            )
+        if self.header is not None and not self.includes_header():
+            raise CompileError(
+                f"{self.header}: {os.path.join(self.user_folder, self.source_name)} doesn't include it",
+                hint="the event's struct must be the one that the program fills",
+            )
+        with open(self.output, "rb") as file:
+            return file.read()
+
+    @property
+    def output(self) -> str:
+        return os.path.join(self.scratch, "object.o")
+
+    def overlay(self) -> None:
+        """Put the copy with anchors in the header's place; without a header the source itself may tag its events."""
+        path = self.header_path
+        if path is None:
+            if not self.mentions(skeleton.EVENT_TAG.encode()):
+                return
+            path = self.source_path
+        copy = os.path.join(self.scratch, "anchored.h")
+        with open(path, encoding="latin-1", newline="") as file:
+            text = anchors.place(file.read())
+        with open(copy, "w", encoding="latin-1", newline="") as file:
+            file.write(text)
+        overlay = os.path.join(self.scratch, "overlay.json")
+        root = {"type": "file", "name": path, "external-contents": copy}
+        with open(overlay, "w", encoding="utf-8") as file:
+            json.dump({"version": 0, "use-external-names": False, "roots": [root]}, file)
+        self.flags += ["-ivfsoverlay", overlay]
+
+    def mentions(self, text: bytes) -> bool:
+        for path in (self.source_path, self.header_path):
+            if path is not None:
+                with open(path, "rb") as file:
+                    if text in file.read():
+                        return True
+        return False
+
+    def kernel_types(self, vmlinux: Path | None, btf: Path | None) -> list[str]:
+        """The flag for a folder with vmlinux.h and nothing else."""
+        if vmlinux is not None:
+            if not os.path.isfile(vmlinux):
+                raise CompileError(f"{os.fspath(vmlinux)}: there is no such file")
+            folder = os.path.join(self.scratch, "kernel")
+            os.makedirs(folder, exist_ok=True)
+            os.symlink(os.path.abspath(vmlinux), os.path.join(folder, "vmlinux.h"))
+        else:
+            from .vmlinux import cached_header
+
+            folder = cached_header(os.fspath(btf) if btf is not None else None)
+        return [f"-I{folder}", f"-ffile-prefix-map={folder}=."]
+
+    def clang_once(self, version: int, kernel: list[str]) -> tuple[int, str]:
+        command = [self.clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3"]
+        command += [f"-D__TARGET_ARCH_{_target()}", "-Wno-unknown-attributes", _ZERO_INIT]
+        if version < 16:
+            command.append(_ALLOW_ZERO_INIT)
+        command += ["-fdebug-compilation-dir=.", "-MD", "-MF", os.path.join(self.scratch, "object.d")]
+        command += ["-I.", *self.flags, *_libbpf_headers(), *kernel, *_system_headers()]
+        command += ["-c", self.source_name, "-o", self.output]
+        if self.log is not None:
+            import shlex
+
+            self.log(shlex.join(command))
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            # clang believes PWD, and must not call the folder by another name than the overlay does
+            env={**os.environ, "PWD": self.folder, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+        return done.returncode, done.stderr.decode("utf-8", "replace")
+
+    def includes_header(self) -> bool:
+        with open(os.path.join(self.scratch, "object.d"), encoding="utf-8", errors="surrogateescape") as file:
+            rule = file.read().replace("\\\n", " ")
+        words = re.findall(r"(?:\\.|[^\s\\])+", rule)
+        names = [re.sub(r"\\(.)", r"\1", word).replace("$$", "$") for word in words]
+        return any(
+            os.path.normpath(os.path.join(self.folder, name)) == self.header_path
+            or _same_file(os.path.join(self.folder, name), self.header_path)
+            for name in names
+        )
+
+    def in_users_words(self, text: str) -> str:
+        """Diagnostics with names as seen from where the user stands, and without anchors."""
+
+        def renamed(match: re.Match[str]) -> str:
+            return match[1] + os.path.normpath(os.path.join(self.user_folder, match[2]))
+
+        text = _PLACE_IN_DIAGNOSTICS.sub(renamed, text)
+        return anchors.clean(text)
+
+
+def _in_real_folder(path: str) -> str:
+    return os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+
+
+def _same_file(path: str, other: str | None) -> bool:
+    try:
+        return other is not None and os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
+def _clang_version(clang: str) -> int:
+    try:
+        done = subprocess.run(
+            [clang, "-dumpversion"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise CompileError(f"clang: {clang!r} can't be run: {error.strerror}") from None
+    match = re.match(r"(\d+)\.", done.stdout)
+    if done.returncode or match is None:
+        raise CompileError(f"clang: {clang!r} doesn't say which version of clang it is")
+    version = int(match[1])
+    if version < _OLDEST_CLANG:
+        raise CompileError(
+            f"clang: {clang!r} is version {version}, too old", hint=f"{_OLDEST_CLANG} or later is needed"
+        )
+    return version
+
+
+def _target() -> str:
+    machine = os.uname().machine
+    return _TARGETS.get(machine, machine)
+
+
+def _libbpf_headers() -> list[str]:
+    """The folder that holds bpf/bpf_helpers.h: the wheel's own, the system's default, or what pkg-config says."""
+    own = os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
+    if os.path.exists(os.path.join(own, "bpf", "bpf_helpers.h")):
+        return ["-isystem", own, f"-ffile-prefix-map={own}=/usr/include"]
+    if os.path.exists("/usr/include/bpf/bpf_helpers.h"):
+        return []
+    try:
+        done = subprocess.run(
+            ["pkg-config", "--variable=includedir", "libbpf"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except OSError:
+        return []
+    folder = done.stdout.strip()
+    return ["-isystem", folder] if folder and not done.returncode else []
+
+
+def _system_headers() -> list[str]:
+    """Where Debian keeps asm/types.h, which no search for target bpf finds."""
+    folder = f"/usr/include/{os.uname().machine}-linux-gnu"
+    return ["-idirafter", folder] if os.path.isdir(folder) else []
+
+
+def _hint(diagnostics: str) -> str | None:
+    if re.search(r"'bpf/\w+\.h' file not found", diagnostics):
+        return "install libbpf's headers: apt install libbpf-dev, dnf install libbpf-devel"
+    if "'vmlinux.h' file not found" in diagnostics:
+        return "give a vmlinux.h with --vmlinux, or a kernel's BTF with --btf"
+    if "unable to create target" in diagnostics or "unknown target triple" in diagnostics:
+        return "this clang was built without the BPF target: name another one with --clang"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# From the object to the package
+
+
+def _package(data: bytes, source: str, header: str | None) -> Package:
+    try:
+        elf = Elf.parse(data)
+        section = elf.section(".BTF")
+        if section is None:
+            raise CompileError(f"{source}: it has neither programs nor variables")
+        structs = anchors.structs(Btf.parse(section.data))
+        data = anchors.remove(data)
+        elf = Elf.parse(data)
+        section = elf.section(".BTF")
+        assert section is not None
+        btf = Btf.parse(section.data)
+        if not elf.programs():
+            raise CompileError(
+                f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'
+            )
+        if header is not None:
+            if not structs:
+                raise CompileError(f"{header}: it defines no struct, as {source} sees it")
+            exported = skeleton.choose(btf, structs, header)
+        else:
+            exported = skeleton.tagged(btf)
+        return Package(data, skeleton.meta(elf, btf, object_name(source), exported))
+    except PackageError as error:
+        raise CompileError(f"{source}: no sound package comes of it: {error}") from error
