@@ -28,9 +28,10 @@ ARROWS: dict[str, set[str]] = {
     "meta": FILES,
     "options": FILES,
     "package": SEAM - {"package"},
+    "anchors": SEAM,
     "annotations": SEAM,
-    "skeleton": SEAM,
-    "compiler": SEAM | {"annotations", "skeleton"},
+    "skeleton": SEAM | {"anchors"},
+    "compiler": SEAM | {"anchors", "annotations", "skeleton"},
     # run half: no compiler
     "_core": {"errors", "record", "_libbpf"},
     "features": {"errors", "btf", "_core"},
