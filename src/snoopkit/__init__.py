@@ -36,48 +36,29 @@ _HOMES = {
     "run": "session",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .cli.command import command as command
+    from .cli.live import Live as Live, add_live_options as add_live_options
     from .compiler import build as build
     from .errors import (
         AttachError as AttachError,
-    )
-    from .errors import (
         CompileError as CompileError,
-    )
-    from .errors import (
         DecodeError as DecodeError,
-    )
-    from .errors import (
         LoadError as LoadError,
-    )
-    from .errors import (
         MapError as MapError,
-    )
-    from .errors import (
         OptionError as OptionError,
-    )
-    from .errors import (
         PackageError as PackageError,
-    )
-    from .errors import (
         SnoopkitError as SnoopkitError,
-    )
-    from .errors import (
         UnsupportedError as UnsupportedError,
     )
-    from .events import Event as Event
-    from .events import Lost as Lost
+    from .events import Event as Event, Lost as Lost
     from .layout import StructType as StructType
-    from .cli.live import Live as Live
-    from .cli.live import add_live_options as add_live_options
-    from .cli.command import command as command
     from .options import OptionSpec as OptionSpec
     from .package import Package as Package
-    from .session import Snoop as Snoop
-    from .session import run as run
+    from .session import Snoop as Snoop, run as run
 
 
 def __getattr__(name: str) -> object:

@@ -28,7 +28,7 @@ cdef extern from "Python.h":
     int PyUnicode_KIND(object)
     void *PyUnicode_DATA(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
-    Py_UCS4 PyUnicode_READ(int, void *, Py_ssize_t)
+    uint32_t PyUnicode_READ(int, void *, Py_ssize_t)
 
 # The operations of layout.py, in its order.
 cdef enum:
@@ -249,6 +249,8 @@ cdef class Program:
         cdef Program inner
         if op == POINTER:
             out.ascii(f'"0x{value:x}"')
+        elif self.steps[i].size == 16 and (op == UNSIGNED or op == SIGNED):
+            out.ascii(f'"{value}"')
         elif op == STRUCT:
             inner = <Program> self.details[i]
             inner.write_json(out, value, raw, path + ".")
@@ -524,7 +526,7 @@ cdef class Writer:
         cdef Py_ssize_t i, length = PyUnicode_GET_LENGTH(text)
         cdef int kind = PyUnicode_KIND(text)
         cdef void *data = PyUnicode_DATA(text)
-        cdef Py_UCS4 c
+        cdef uint32_t c
         cdef char *out
         self.need(12 * length + 2)  # the longest: a pair of \\uXXXX
         out = self.buffer + self.size
@@ -558,7 +560,7 @@ cdef class Writer:
         return 0
 
 
-cdef char *utf8(char *out, Py_UCS4 c) noexcept:
+cdef char *utf8(char *out, uint32_t c) noexcept:
     if c < 0x800:
         out[0] = <char> (0xC0 | c >> 6)
         out[1] = <char> (0x80 | c & 0x3F)
@@ -575,7 +577,7 @@ cdef char *utf8(char *out, Py_UCS4 c) noexcept:
     return out + 4
 
 
-cdef char *escape(char *out, Py_UCS4 c) noexcept:
+cdef char *escape(char *out, uint32_t c) noexcept:
     cdef int i
     out[0] = b"\\"
     out[1] = b"u"
@@ -587,7 +589,7 @@ cdef char *escape(char *out, Py_UCS4 c) noexcept:
 cdef const char *HEX = b"0123456789abcdef"
 
 
-cdef inline bint is_unsafe(Py_UCS4 c) noexcept:
+cdef inline bint is_unsafe(uint32_t c) noexcept:
     """Whether a terminal might act on it, or show the text around it in another order or on another line."""
     if c < 0x7F:
         return c < 0x20
@@ -631,7 +633,7 @@ cpdef str display(str value):
     cdef Py_ssize_t i, start = 0, length = PyUnicode_GET_LENGTH(value)
     cdef int kind = PyUnicode_KIND(value)
     cdef void *data = PyUnicode_DATA(value)
-    cdef Py_UCS4 c
+    cdef uint32_t c
     cdef list parts = None
     for i in range(length):
         c = PyUnicode_READ(kind, data, i)
@@ -659,7 +661,7 @@ cdef bint is_plain(str argument):
     cdef Py_ssize_t i, length = PyUnicode_GET_LENGTH(argument)
     cdef int kind = PyUnicode_KIND(argument)
     cdef void *data = PyUnicode_DATA(argument)
-    cdef Py_UCS4 c
+    cdef uint32_t c
     for i in range(length):
         c = PyUnicode_READ(kind, data, i)
         if not (c"a" <= c <= c"z" or c"A" <= c <= c"Z" or c"0" <= c <= c"9" or c == c"-" or c == c"_" or c == c"/"

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
     from .package import EventSpec, Package
 
+    Values = tuple[Any, ...]
+else:
+    Values = tuple
+
 __all__ = ["Event", "Lost", "decoder"]
 
 
-class Record(tuple[Any, ...] if TYPE_CHECKING else tuple):
+class Record(Values):
     """A struct inside an event: its members by name, in the order of the source."""
 
     __slots__ = ()
@@ -69,7 +73,9 @@ class Lost:
     __slots__ = ("_cpu", "_map", "_time_ns", "cause", "count", "detail")
     _struct = "lost"
 
-    def __init__(self, time_ns: int, cpu: int, map: str, count: int, cause: str, detail: str | None = None) -> None:
+    def __init__(
+        self, time_ns: int, cpu: int, map: str, count: int, cause: str, detail: str | None = None
+    ) -> None:
         self._time_ns = time_ns
         self._cpu = cpu
         self._map = map
@@ -95,7 +101,7 @@ def _field(index: int, name: str) -> property:
 
 def _make_class(base: type[Record], name: str, fields: tuple[str, ...], hidden: tuple[str, ...] = ()) -> type:
     try:
-        from _collections import _tuplegetter as getter  # type: ignore[attr-defined]
+        from _collections import _tuplegetter as getter  # type: ignore[import-not-found]
     except ImportError:  # another Python than CPython
         getter = _field
     body: dict[str, object] = {
@@ -130,7 +136,9 @@ def event_program(spec: EventSpec, byteorder: str) -> EventProgram:
     return EventProgram(plan, byteorder == "big", cls, nested_class)
 
 
-def decoder(package: Package, map_names: Sequence[str]) -> tuple[Decoder, dict[tuple[str, str], EventProgram]]:
+def decoder(
+    package: Package, map_names: Sequence[str]
+) -> tuple[Decoder, dict[tuple[str, str], EventProgram]]:
     """The decoder for batches whose map numbers follow `map_names`, and its programs by (map, struct)."""
     byteorder = package.btf.byteorder
     programs: dict[tuple[str, str], EventProgram] = {}
@@ -147,12 +155,12 @@ def decoder(package: Package, map_names: Sequence[str]) -> tuple[Decoder, dict[t
                 where = locate(spec.struct, spec.kind_member)
                 here = (where.offset_bytes, where.type.size_bytes)
                 if kind is not None and kind != here:
-                    raise PackageError(f"map {map_name!r}: its event types tell their kind in different places")
+                    raise PackageError(
+                        f"map {map_name!r}: its event types tell their kind in different places"
+                    )
                 kind = here
             if spec.kind_value in by_number or (by_number and kind is None):
                 raise PackageError(f"map {map_name!r}: two event types of the same kind")
             by_number[spec.kind_value] = program
         maps.append((map_name, kind, by_number))
     return Decoder(maps, byteorder == "big", Lost), programs
-
-

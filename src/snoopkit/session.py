@@ -95,7 +95,12 @@ class Snoop:
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
                 return found
-            if not reader.wait(left) and left is not None and deadline is not None and monotonic() >= deadline:
+            if (
+                not reader.wait(left)
+                and left is not None
+                and deadline is not None
+                and monotonic() >= deadline
+            ):
                 return self._drain()
 
     def __iter__(self) -> Iterator[Any]:

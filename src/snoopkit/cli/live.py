@@ -14,12 +14,25 @@ from .command import DONE, INCOMPLETE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterator
     from types import FrameType, TracebackType
-    from typing import Any, Self
+    from typing import Any, Protocol, Self
 
     from ..render.writers import Writer
-    from ..session import Snoop
+
+    class Source(Protocol):
+        """What a live run reads: a `Snoop`, or a tool's own stream on top of one."""
+
+        @property
+        def warnings(self) -> list[str]: ...
+        @property
+        def lost(self) -> int: ...
+        @property
+        def losses(self) -> dict[str, int]: ...
+        def poll(self, timeout: float | None = None) -> list[Any]: ...
+        def finish(self) -> Iterator[list[Any]]: ...
+        def close(self) -> None: ...
+
 
 __all__ = ["Live", "add_live_options"]
 
@@ -32,7 +45,9 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format", choices=("table", "json", "csv"), default="table", help="how to print (default: table)"
     )
-    group.add_argument("--json", action="store_const", const="json", dest="format", help="short for --format json")
+    group.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="short for --format json"
+    )
     group.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop this long after attaching")
     group.add_argument("--max-events", type=_count, metavar="N", help="stop after N events")
     group.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
@@ -96,13 +111,13 @@ class Live:
         self.options = options
         self.name = name
         self.events = 0
-        self._stopping = False
+        self._is_stopping = False
         self._signals: dict[int, Any] = {}
         self.output = Output(options.output)
         if options.debug:
-            from .._core import set_log_to_stderr
+            from .._core import set_debug
 
-            set_log_to_stderr(True)
+            set_debug(True)
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -117,40 +132,33 @@ class Live:
         self.output.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
+        self._is_stopping = True
 
-    def run(
-        self, snoop: Snoop, writer: Writer, transform: Callable[[list[Any]], Iterable[Any]] | None = None
-    ) -> int:
-        """Print what `snoop` sees until the end comes, close it, print the summary; returns the exit status.
-
-        `transform`, if given, turns each lot of events into what `writer` prints.
-        """
+    def run(self, source: Source, writer: Writer) -> int:
+        """Print what `source` gives until the end comes, close it, print the summary; returns the exit status."""
         started = monotonic()
         self._ready()
-        for warning in snoop.warnings:
+        for warning in source.warnings:
             print(f"{self.name}: warning: {warning}", file=sys.stderr)
-        broken = False
+        is_broken = False
         try:
             self.output.write(writer.header())
             self.output.flush()
             deadline = started + self.options.duration if self.options.duration is not None else None
-            while not self._stopping and not self.output.is_broken():
+            while not self._is_stopping and not self.output.is_broken():
                 left = PACE_SECONDS if deadline is None else min(PACE_SECONDS, deadline - monotonic())
-                if left <= 0:
+                if left <= 0 or self._print(source.poll(left), writer):
                     break
-                if self._print(snoop.poll(left), writer, transform):
-                    break
-            for lot in snoop.finish():
-                self._print(lot, writer, transform)
+            for lot in source.finish():
+                self._print(lot, writer)
         except BrokenPipeError:
-            broken = True
+            is_broken = True
         finally:
-            snoop.close()
+            source.close()
         if not self.options.quiet:
-            self._summary(snoop, monotonic() - started)
+            self._summary(source, monotonic() - started)
         # whoever closed the pipe has all that they asked for
-        return INCOMPLETE if snoop.lost and not broken else DONE
+        return INCOMPLETE if source.lost and not is_broken else DONE
 
     def _ready(self) -> None:
         if self.options.ready_fd is not None:
@@ -160,12 +168,10 @@ class Live:
             except BrokenPipeError:
                 pass  # nobody waits any more: not our concern
 
-    def _print(
-        self, events: list[Any], writer: Writer, transform: Callable[[list[Any]], Iterable[Any]] | None
-    ) -> bool:
+    def _print(self, events: list[Any], writer: Writer) -> bool:
         """Print one lot; whether that reached the limit of events."""
         most = self.options.max_events
-        for event in transform(events) if transform is not None else events:
+        for event in events:
             if most is not None and self.events >= most:
                 break
             row = writer.row(event)
@@ -175,7 +181,9 @@ class Live:
         self.output.flush()
         return most is not None and self.events >= most
 
-    def _summary(self, snoop: Snoop, seconds: float) -> None:
-        causes = ", ".join(f"{cause} {count}" for cause, count in snoop.losses.items())
-        line = f"events={self.events} lost={snoop.lost} seconds={seconds:.3f}{f' ({causes})' if causes else ''}"
+    def _summary(self, source: Source, seconds: float) -> None:
+        causes = ", ".join(f"{cause} {count}" for cause, count in source.losses.items())
+        line = (
+            f"events={self.events} lost={source.lost} seconds={seconds:.3f}{f' ({causes})' if causes else ''}"
+        )
         print(line, file=sys.stderr)

@@ -10,7 +10,7 @@ from .live import Live, add_live_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..package import Package
     from ..render.writers import Writer
@@ -33,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
     add_target(parser)
     from ..render import writer
 
-    return run_package(parser.parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop))
+    return run_package(
+        parser.parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop)
+    )
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def run_package(
         return live.run(snoop, writer(args, snoop))
 
 
-def own_options(package: Package, program: str, rest: Sequence[str]) -> dict[str, object]:
+def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, object]:
     """The values that the command line gives to the package's own options."""
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
     package_options.add_arguments(parser, package)

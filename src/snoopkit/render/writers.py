@@ -69,7 +69,10 @@ class Table:
             (struct,) = self._types.values()
             columns += [_column(member.name, member.type) for member in struct.members]
         else:
-            columns += [Column("EVENT", max([len(name) for name in self._types], default=0)), Column("MEMBERS")]
+            columns += [
+                Column("EVENT", max([len(name) for name in self._types], default=0)),
+                Column("MEMBERS"),
+            ]
         self._aligner = Aligner(columns)
 
     def header(self) -> bytes:
@@ -141,7 +144,7 @@ class JsonLines:
             {"type": "event", "time": time, "map": event._map, "cpu": event._cpu, "struct": event._struct}
         )
         tail = b',"raw":' + json(raw) if raw else b""
-        return b"%s,\"data\":%s%s}\n" % (head[:-1], data, tail)
+        return b'%s,"data":%s%s}\n' % (head[:-1], data, tail)
 
 
 def lost_object(lost: Lost, time: str) -> dict[str, object]:
@@ -208,5 +211,3 @@ def writer(format: str, snoop: Snoop) -> Writer:
     if format == "csv":
         return Csv(snoop)
     raise OptionError(f"no format {format!r}", hint="one of table, json, csv")
-
-
