@@ -17,7 +17,7 @@ def live_handles() -> int:
     """How many kernel-side things are held: objects, links and readers. For tests."""
 
 def libbpf_version() -> str: ...
-def set_debug(on: bool) -> None:
+def set_log_to_stderr(on: bool) -> None:
     """Print everything libbpf says, on stderr, as it says it. For the whole process."""
 
 def boottime_ns() -> int:
@@ -27,6 +27,7 @@ def possible_cpus() -> int:
     """CPUs that this machine could ever have: the slots of a per-CPU map's value."""
 
 def online_cpus() -> list[int]: ...
+
 @final
 class Object:
     """A BPF object: `open` only reads its bytes, `load` is the first to touch the kernel."""
@@ -144,6 +145,10 @@ class PerfReader:
     @property
     def received(self) -> tuple[int, ...]:
         """Records taken out so far, for each map."""
+
+    @property
+    def complete_until_ns(self) -> int:
+        """Boot time up to which everything has been handed out by the last drain."""
 
     @property
     def lost_records(self) -> int:

@@ -19,7 +19,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, EINVAL, ENOENT, ENOMEM, errno
+from libc.errno cimport EINTR, EINVAL, ENOENT, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -186,7 +186,7 @@ def libbpf_version() -> str:
     return libbpf_version_string().decode()
 
 
-def set_debug(bint on) -> None:
+def set_log_to_stderr(bint on) -> None:
     global snoopkit_debug
     snoopkit_debug = on
 
@@ -214,8 +214,6 @@ def online_cpus() -> list:
 cdef object _failure(type kind, int error_number, str what, str log):
     """The exception for one failed call; `what` is "stage: thing"."""
     cdef char text[256]
-    if error_number == ENOMEM:
-        return MemoryError(what)
     libbpf_strerror(error_number, text, sizeof(text))
     message = f"{what}: {text.decode('utf-8', 'replace')}"
     if kind is PackageError:
@@ -1157,6 +1155,8 @@ cdef class PerfReader:
                     # What was there before the last drain began has by now arrived in its ring.
                     self.barrier_ns = max(self.barrier_ns, min(self.drained_ns, begun_ns - BARRIER_NS))
                     self.drained_ns = begun_ns
+                    if final:
+                        self.barrier_ns = begun_ns
                     ready = _count_until(
                         self.store.index, self.store.count, NEVER if final else self.barrier_ns)
             if result < 0:
@@ -1211,6 +1211,10 @@ cdef class PerfReader:
         for number in range(self.ring_count):
             counts[self.rings[number].map] += self.rings[number].received
         return tuple(counts)
+
+    @property
+    def complete_until_ns(self):
+        return self.barrier_ns
 
     @property
     def lost_records(self):

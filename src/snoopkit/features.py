@@ -1,0 +1,127 @@
+"""What this kernel, and this process on it, can do: small probes, run when something failed or somebody asks.
+
+A probe answers yes, no, or None where it could not find out. What can't change while the process lives is remembered
+once it is known; capabilities, mounts and limits are looked up each time.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "KERNEL_BTF",
+    "capabilities",
+    "kernel_btf",
+    "lockdown",
+    "missing_capabilities",
+    "perf_event_mlock_kb",
+    "possible_cpus",
+    "tracefs",
+    "unprivileged_bpf",
+]
+
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CAPABILITIES = {
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_IPC_LOCK": 14,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}
+
+_known_btf: bool | None = None
+_known_cpus: int | None = None
+
+
+def kernel_btf() -> bool | None:
+    """Whether the kernel describes its types, which CO-RE and `tp_btf` programs need."""
+    global _known_btf
+    if _known_btf is None:
+        _known_btf = _exists(KERNEL_BTF)
+    return _known_btf
+
+
+def possible_cpus() -> int:
+    """How many CPUs this machine could ever have."""
+    global _known_cpus
+    if _known_cpus is None:
+        from . import _core
+
+        _known_cpus = _core.possible_cpus()
+    return _known_cpus
+
+
+def tracefs() -> str | None:
+    """Where a tracefs is mounted, readable or not; None if there is none. `tracepoint/` and kprobes need it."""
+    for path in _TRACEFS:
+        # Debugfs that only root may enter hides what is below it: that isn't known to be there.
+        if _exists(path + "/events"):
+            return path
+        if _exists(path) and not os.access(path, os.R_OK | os.X_OK):
+            return path
+    return None
+
+
+def tracefs_readable() -> bool:
+    """Whether this process can look up tracepoints."""
+    path = tracefs()
+    return path is not None and os.access(path + "/events", os.R_OK | os.X_OK)
+
+
+def capabilities() -> frozenset[str] | None:
+    """The names of those effective capabilities that tracing may ask for."""
+    text = _read("/proc/self/status")
+    for line in (text or "").splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            return frozenset(name for name, bit in _CAPABILITIES.items() if held >> bit & 1)
+    return None
+
+
+def missing_capabilities() -> tuple[str, ...]:
+    """Which of CAP_BPF and CAP_PERFMON this process lacks; CAP_SYS_ADMIN stands for both."""
+    held = capabilities()
+    if held is None or "CAP_SYS_ADMIN" in held:
+        return ()
+    return tuple(name for name in ("CAP_BPF", "CAP_PERFMON") if name not in held)
+
+
+def lockdown() -> str | None:
+    """ "none", "integrity" or "confidentiality"; the last refuses to read kernel memory. None if not known."""
+    text = _read("/sys/kernel/security/lockdown")
+    if text is None or "[" not in text:
+        return None
+    return text[text.index("[") + 1 : text.index("]")]
+
+
+def perf_event_mlock_kb() -> int | None:
+    """KiB of rings per CPU that a user without CAP_IPC_LOCK may have, beside RLIMIT_MEMLOCK."""
+    text = _read("/proc/sys/kernel/perf_event_mlock_kb")
+    return int(text) if text is not None else None
+
+
+def unprivileged_bpf() -> bool | None:
+    """Whether users without any capability may load some programs."""
+    text = _read("/proc/sys/kernel/unprivileged_bpf_disabled")
+    return int(text) == 0 if text is not None else None
+
+
+def _exists(path: str) -> bool | None:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None

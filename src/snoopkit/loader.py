@@ -1,0 +1,242 @@
+"""A package becomes an object in the kernel: sized, its options set, loaded, and every refusal explained.
+
+`open` never touches the kernel, `load` does.
+"""
+
+from __future__ import annotations
+
+import errno as errnos
+
+from . import _core, features
+from .errors import LoadError, PackageError, UnsupportedError
+from .options import initial_values, printable
+
+TYPE_CHECKING = False  # not from typing: importing that costs start-up time
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from .errors import KernelError
+    from .options import Value
+    from .package import Package
+
+__all__ = ["Object", "explained", "open"]
+
+MAP_TYPE_ARRAY = 2
+
+_ROOT_HINT = "run as root, or with these capabilities"
+_MOST_TELLING_LINES = 4
+
+
+def open(
+    package: Package,
+    *,
+    options: Mapping[str, Value] | None = None,
+    enable: Iterable[str] = (),
+    kernel_log: bool = False,
+) -> Object:
+    """The package's object, ready to load.
+
+    `options` are values for the package's own options by name; `enable` names programs that their section switches
+    off (`SEC("?…")`); `kernel_log` has the verifier explain accepted programs too. Arrays that the source gave no
+    size get an element for each possible CPU.
+
+    Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program.
+    """
+    patches = initial_values(package, options or {})
+    core = _core.Object.open(package.object, package.name, kernel_log)
+    try:
+        for section, places in patches.items():
+            _patch(core, section, places)
+        for map in core.maps.values():
+            if map.type == MAP_TYPE_ARRAY and map.max_entries == 0:
+                map.max_entries = features.possible_cpus()
+        for name in enable:
+            if name not in core.programs:
+                raise ValueError(f"the package has no program {name!r}; it has {', '.join(core.programs)}")
+            core.programs[name].autoload = True
+    except BaseException:
+        core.close()
+        raise
+    return Object(core, package.name)
+
+
+def _patch(core: _core.Object, section: str, places: list[tuple[int, bytes]]) -> None:
+    map = core.maps.get(section)
+    if map is None:
+        raise PackageError(f"options: the object keeps no variables in {section!r}")
+    value = bytearray(map.initial_value)
+    for offset, data in places:
+        if offset + len(data) > len(value):
+            raise PackageError(f"options: a variable reaches outside {section!r}")
+        value[offset : offset + len(data)] = data
+    map.initial_value = bytes(value)
+
+
+class Object:
+    """A package's object. `programs` and `maps` go by name; closing unloads, and detaches what is still attached."""
+
+    def __init__(self, core: _core.Object, name: str) -> None:
+        self._core = core
+        self.name = name
+        self.programs = core.programs
+        self.maps = core.maps
+
+    @property
+    def log(self) -> str:
+        """What libbpf and the verifier said so far."""
+        return self._core.log
+
+    def load(self) -> None:
+        """Creates the maps and loads the programs that are switched on.
+
+        Raises LoadError or, where the kernel lacks something, UnsupportedError; both say what could be done.
+        """
+        try:
+            self._core.load()
+        except LoadError as error:
+            raise _explained_load(self.name, self.programs, error) from None
+
+    def close(self) -> None:
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def explained(stage: str, error_number: int | None) -> tuple[str, str | None] | None:
+    """Cause and cure of a refusal that has to do with what this process may do; None if that isn't it."""
+    if error_number not in (errnos.EPERM, errnos.EACCES):
+        return None
+    missing = features.missing_capabilities()
+    if missing:
+        return f"{stage}: not permitted: {' and '.join(missing)} missing", _ROOT_HINT
+    if features.lockdown() == "confidentiality":
+        return (
+            f"{stage}: the kernel is locked down (confidentiality): no program may read its memory",
+            "boot with lockdown=integrity or without lockdown",
+        )
+    return None
+
+
+def _explained_load(name: str, programs: Mapping[str, _core.Program], error: LoadError) -> KernelError:
+    log, number = error.log, error.errno
+    lines = log.splitlines()
+    failed = _failed_program(lines)
+    program = programs.get(failed) if failed is not None else None
+    stage = f"load: {name}" if program is None else f"load: program {program.name} ({program.section})"
+    verdict = _verdict(lines)
+    if not verdict or features.missing_capabilities():
+        permission = explained(stage, number)
+        if permission is not None:
+            return LoadError(permission[0], errno=number, hint=permission[1], log=log)
+    if any("valid kernel BTF" in line or "loading vmlinux BTF" in line for line in lines):
+        return _with_log(
+            UnsupportedError(
+                f"{stage}: this kernel doesn't describe its types: no {features.KERNEL_BTF}",
+                feature="kernel BTF",
+                errno=number,
+                hint="a kernel built with CONFIG_DEBUG_INFO_BTF=y is needed",
+            ),
+            log,
+        )
+    if program is not None and verdict:
+        text = "; ".join(verdict)
+        return LoadError(
+            f"{stage}: the verifier refuses it: {text}",
+            errno=number,
+            hint="--debug shows its whole log",
+            log=log,
+        )
+    if program is not None:
+        unsupported = _unsupported_program(program, lines, number)
+        if unsupported is not None:
+            return _with_log(unsupported, log)
+    if any("ulimit -l" in line for line in lines):
+        return LoadError(
+            f"{stage}: locked memory is limited",
+            errno=number,
+            hint="raise RLIMIT_MEMLOCK (ulimit -l)",
+            log=log,
+        )
+    told = _last_warning(lines)
+    return LoadError(f"{error.message}{': ' + told if told else ''}", errno=number, log=log)
+
+
+def _unsupported_program(
+    program: _core.Program, lines: list[str], number: int | None
+) -> UnsupportedError | None:
+    """A program of a kind, or for a hook, that this kernel doesn't have."""
+    stage = f"load: program {program.name} ({program.section})"
+    kind, _, target = program.section.lstrip("?").partition("/")
+    if any("missing BPF prog type" in line for line in lines):
+        cause = f"{printable(program.section)!r} is no section that libbpf knows"
+    elif number == errnos.ESRCH or any("failed to find kernel BTF type ID" in line for line in lines):
+        cause = f"this kernel has no {printable(target) or kind} to attach it to"
+    elif number in (errnos.EPERM, errnos.EINVAL, errnos.EOPNOTSUPP, errnos.ENOTSUP):
+        cause = f"this kernel refuses {kind} programs"
+    else:
+        return None
+    return UnsupportedError(
+        f"{stage}: {cause}",
+        feature=printable(program.section.lstrip("?")),
+        errno=number,
+        hint="another kind of program may do" if number == errnos.EPERM else None,
+    )
+
+
+def _with_log(error: UnsupportedError, log: str) -> UnsupportedError:
+    error.__dict__["log"] = log
+    return error
+
+
+def _failed_program(lines: list[str]) -> str | None:
+    """libbpf: "prog 'NAME': failed to load: -22" (or: "failed to find …", "… prepare load attributes …")."""
+    for line in reversed(lines):
+        start = line.find("prog '")
+        if start >= 0 and ("fail" in line or "missing BPF prog type" in line):
+            return line[start + 6 : line.find("'", start + 6)]
+    return None
+
+
+def _verdict(lines: list[str]) -> list[str]:
+    """The verifier's last words, and the line of source that they are about."""
+    begin = end = -1
+    for number, line in enumerate(lines):
+        if line.endswith("-- BEGIN PROG LOAD LOG --"):
+            begin = number
+        elif line.startswith("-- END PROG LOAD LOG --"):
+            end = number
+    if begin < 0 or end < begin:
+        return []
+    log = [line for line in lines[begin + 1 : end] if line.strip()]
+    while log and (log[-1].startswith(("processed ", "verification time", "stack depth", "mark_precise"))):
+        log.pop()
+    source = next((line[1:].strip() for line in reversed(log) if line.startswith(";")), None)
+    words: list[str] = []
+    for line in reversed(log):
+        if line.startswith(";") or len(words) == _MOST_TELLING_LINES or _is_trace(line):
+            break
+        words.insert(0, printable(line))
+    if not words and log:
+        words = [printable(log[-1])]
+    if source:
+        words.append(f"at `{printable(source)}`")
+    return words
+
+
+def _is_trace(line: str) -> bool:
+    """An instruction ("12: (85) call …"), or the state of registers before or after one ("R1=…")."""
+    number, colon, _ = line.partition(":")
+    return bool(colon) and (number.isdigit() or number.startswith("from "))
+
+
+def _last_warning(lines: list[str]) -> str:
+    told = [line for line in lines if line.startswith("libbpf: ") and "failed to load object" not in line]
+    return printable(told[-1].removeprefix("libbpf: ")) if told else ""
