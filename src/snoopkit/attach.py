@@ -109,6 +109,8 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
             errno=number,
             hint=f"targets that can be given: {_ACCEPTED}",
         )
+    if kind in ("kprobe", "kretprobe", "ksyscall", "kretsyscall") and not features.kprobes():
+        return UnsupportedError(f"{stage}: this kernel has no kprobes", feature="kprobe", errno=number)
     permission = explained(stage, number)
     if kind in ("tracepoint", "tp", "kprobe", "kretprobe"):
         path = features.tracefs()

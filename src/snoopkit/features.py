@@ -12,11 +12,13 @@ __all__ = [
     "KERNEL_BTF",
     "capabilities",
     "kernel_btf",
+    "kprobes",
     "lockdown",
     "missing_capabilities",
     "perf_event_mlock_kb",
     "possible_cpus",
     "tracefs",
+    "tracefs_readable",
     "unprivileged_bpf",
 ]
 
@@ -69,6 +71,14 @@ def tracefs_readable() -> bool:
     """Whether this process can look up tracepoints."""
     path = tracefs()
     return path is not None and os.access(path + "/events", os.R_OK | os.X_OK)
+
+
+def kprobes() -> bool:
+    """Whether the kernel can attach kprobes at all, by either of its interfaces."""
+    path = tracefs()
+    return _exists("/sys/bus/event_source/devices/kprobe") is not False or (
+        path is not None and _exists(path + "/kprobe_events") is not False
+    )
 
 
 def capabilities() -> frozenset[str] | None:
