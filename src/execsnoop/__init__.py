@@ -16,8 +16,7 @@ __all__ = ["ProcessEvent", "Trace", "trace"]
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .model import ProcessEvent as ProcessEvent
-    from .stream import Trace as Trace
-    from .stream import trace as trace
+    from .stream import Trace as Trace, trace as trace
 
 
 def __getattr__(name: str) -> object:
