@@ -40,7 +40,7 @@ class BuildPython(build_py):
             shutil.copyfile(header, target / header.name)
 
 
-# Line numbers for a crash report; full debug information and -O3 double the time of a build, and nothing is faster for it.
+# Line numbers for a crash report; full debug information and -O3 double the time of a build for nothing.
 FLAGS = ["-O2", "-g1"]
 
 core = Extension(
