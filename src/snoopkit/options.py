@@ -246,8 +246,6 @@ def _variable_type(btf: Btf, section_name: str, name: str) -> int | None:
 
 def _typed(btf: Btf, name: str, type_id: int) -> OptionSpec | None:
     resolved = btf.types[btf.resolve(type_id)]
-    while btf.types[type_id].kind in _QUALIFIERS:
-        type_id = btf.types[type_id].type_id
     form = None
     if resolved.kind == KIND_INT and resolved.size in (1, 2, 4, 8, 16):
         form = BOOL if resolved.encoding & _INT_BOOL else INT
@@ -260,11 +258,23 @@ def _typed(btf: Btf, name: str, type_id: int) -> OptionSpec | None:
     if form is None:
         return None
     size = resolved.count if form == TEXT else resolved.size
-    spec = OptionSpec(name, type_name(btf, type_id), form, size, btf.byteorder)
+    spec = OptionSpec(name, plain_type(btf, type_id), form, size, btf.byteorder)
     spec.signed = resolved.signed and form in (INT, ENUM)
     if form == ENUM:
         spec.choices = dict(resolved.values)
     return spec
+
+
+def plain_type(btf: Btf, type_id: int) -> str:
+    """How C spells a variable's type, without const and volatile of its own or of its elements."""
+    dimensions = ""
+    while True:
+        found = btf.types[type_id]
+        if found.kind == KIND_ARRAY:
+            dimensions += f"[{found.count}]"
+        elif found.kind not in _QUALIFIERS:
+            return type_name(btf, type_id) + dimensions
+        type_id = found.type_id
 
 
 def _is_char(btf: Btf, type_id: int) -> bool:

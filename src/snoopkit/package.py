@@ -11,8 +11,7 @@ import binascii
 import json
 import zlib
 
-from . import meta as meta_checks
-from . import options as option_reader
+from . import meta as meta_checks, options as option_reader
 from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, Btf
 from .elf import LARGEST_OBJECT_BYTES, Elf
 from .errors import PackageError

@@ -10,22 +10,19 @@ import re
 
 from .btf import (
     KIND_ARRAY,
-    KIND_CONST,
     KIND_DATASEC,
     KIND_ENUM,
     KIND_ENUM64,
     KIND_INT,
-    KIND_RESTRICT,
     KIND_STRUCT,
-    KIND_TYPE_TAG,
     KIND_UNION,
-    KIND_VOLATILE,
     LINKAGE_GLOBAL,
 )
 from .cdecl import type_name
 from .elf import SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS
 from .errors import CompileError
 from .layout import struct_type
+from .options import plain_type
 from .package import EVENT_MAP_TYPES, flexible_tail, read_maps
 
 TYPE_CHECKING = False
@@ -42,7 +39,6 @@ EUNOMIA_VERSION = "0.3.4"  # whose format this is
 META_VERSION = 1
 EVENT_TAG, TAIL_TAG, LOSSES_TAG = "snoopkit.event:", "snoopkit.tail:", "snoopkit.losses"
 
-_QUALIFIERS = (KIND_CONST, KIND_VOLATILE, KIND_RESTRICT, KIND_TYPE_TAG)
 _EVENT = re.compile(r"(\w+)(?::([\w.]+)=(0[xX][0-9a-fA-F]+|\d+))?")
 _TAIL_PART = re.compile(r"\s*(\w+)=(text|strings)\[([\w.]+)\]\s*")
 _PLAIN_INTS = {  # by (size, signed): the spellings that eunomia's option parser knows
@@ -173,8 +169,6 @@ def _holds_data(name: str) -> bool:
 
 def _spelling(btf: Btf, type_id: int) -> str:
     """A variable's type as eunomia's option parser wants it: no qualifiers, plain C integers."""
-    while btf.types[type_id].kind in _QUALIFIERS:
-        type_id = btf.types[type_id].type_id
     resolved = btf.types[btf.resolve(type_id)]
     if resolved.kind == KIND_INT:
         if resolved.name == "_Bool":
@@ -182,7 +176,7 @@ def _spelling(btf: Btf, type_id: int) -> str:
         plain = _PLAIN_INTS.get((resolved.size, resolved.signed))
         if plain:
             return plain
-    return type_name(btf, type_id)
+    return plain_type(btf, type_id)
 
 
 def _internal_maps(elf: Elf, sections: list[dict[str, Any]], object_name: str) -> list[dict[str, Any]]:
