@@ -187,8 +187,8 @@ class Stream:
         return event
 
     def _lost(self, record: Any) -> ProcessEvent:
-        # When it happened isn't known, only that it is noticed now: it stands behind the last event there is.
-        boottime_ns = self._latest_ns
+        # The time up to which nothing else is missing. Never before an event that is already out.
+        boottime_ns = max(record._time_ns, self._latest_ns)
         cpu = record._cpu if record._cpu >= 0 else None
         event = ProcessEvent("lost", boottime_ns, self._clock.wall_ns(boottime_ns), cpu)
         event.count = record.count

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import execsnoop
+import snoopkit
 from execsnoop.model import signal_name
+from execsnoop.stream import package_path
+from snoopkit import attach, loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -353,3 +357,58 @@ def test_what_ran_just_before_a_signal_is_there(
     lines = [json.loads(line) for line in data.splitlines()]
     mine = [line["type"] for line in lines if marker in (line.get("argv") or [])]
     assert mine.count("exec") == mine.count("exit") == 20
+
+
+class Tally:
+    """The kernel's own count of execs and of processes that ended, from `start` to `stop`."""
+
+    package: snoopkit.Package | None = None
+
+    def __init__(self) -> None:
+        if Tally.package is None:
+            Tally.package = snoopkit.build(
+                str(Path(__file__).parent / "bpf" / "tally.bpf.c"), include=[str(execsnoop_sources())]
+            )
+        self._object = loader.open(Tally.package)
+        self._object.load()
+        self._links = attach.attach_all(self._object)
+
+    def stop(self) -> int:
+        self._links.close()
+        tally = self._object.maps["tally"]
+        values = [tally.lookup(key.to_bytes(4, sys.byteorder)) for key in range(2)]
+        self._object.close()
+        return sum(int.from_bytes(value or b"", sys.byteorder) for value in values)
+
+
+def execsnoop_sources() -> Path:
+    return Path(package_path()).parent
+
+
+def test_what_was_lost_is_declared_to_the_last_event(
+    programs: dict[str, str], marker: str, tmp_path: Path
+) -> None:
+    """Tiny rings and a reader that stands still. One tally encloses the trace and the other lies within it, so that
+    processes that aren't ours don't matter; on a machine of our own both are the same."""
+    outer = Tally()
+    command = Command("--json", "--buffer-size", "4K", output=tmp_path / "out")
+    inner = Tally()
+    command.process.send_signal(signal.SIGSTOP)
+    subprocess.run(
+        [programs["spawn"], programs["leaf"], marker, "3000", "8"], check=True, stdout=subprocess.DEVNULL
+    )
+    command.process.send_signal(signal.SIGCONT)
+    time.sleep(0.5)  # what follows is the end, not an event that would bring the kernel's own notices along
+    at_least = inner.stop()
+    data, messages = command.end()
+    at_most = outer.stop()
+
+    assert command.process.returncode == 3
+    lines = [json.loads(line) for line in data.splitlines()]
+    lost = sum(line["count"] for line in lines if line["type"] == "lost")
+    seen = sum(line["type"] != "lost" for line in lines)
+    assert f"events={seen} lost={lost} " in messages and f"(buffer_full {lost})" in messages
+    assert at_least <= seen + lost <= at_most
+    assert at_least >= 6000 and lost > 5000
+    assert [line["boottime_ns"] for line in lines] == sorted(line["boottime_ns"] for line in lines)
+    assert {line["events"] for line in lines if line["type"] == "lost"} == {"exec", "exit"}
