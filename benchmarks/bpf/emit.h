@@ -8,7 +8,10 @@ struct event {
 	unsigned int uid;
 	unsigned int gid;
 	unsigned int sequence;
-	unsigned int filler[4];
+	unsigned int filler_1;
+	unsigned int filler_2;
+	unsigned int filler_3;
+	unsigned int filler_4;
 	char comm[16];
 };
 
