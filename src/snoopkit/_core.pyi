@@ -62,7 +62,7 @@ class Object:
 class Program:
     name: str
     section: str
-    """As in the object, with the `?` that switches it off at first."""
+    """As in the object, without the `?` of one that is switched off at first."""
     autoload: bool
     """Whether it will be loaded; settable before load."""
     @property

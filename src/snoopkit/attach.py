@@ -78,7 +78,7 @@ def attach_all(object: Object, targets: Mapping[str, str] | None = None) -> Link
 
 def _attach(program: Program, target: str | None) -> Link:
     if target is None:
-        kind, _, rest = program.section.lstrip("?").partition("/")
+        kind, _, rest = program.section.partition("/")
         names = rest.split("/")
     else:
         kind, *names = target.split(":")

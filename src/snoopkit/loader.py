@@ -174,7 +174,7 @@ def _unsupported_program(
 ) -> UnsupportedError | None:
     """A program of a kind, or for a hook, that this kernel doesn't have."""
     stage = f"load: program {program.name} ({program.section})"
-    kind, _, target = program.section.lstrip("?").partition("/")
+    kind, _, target = program.section.partition("/")
     if any("missing BPF prog type" in line for line in lines):
         cause = f"{printable(program.section)!r} is no section that libbpf knows"
     elif number == errnos.ESRCH or any("failed to find kernel BTF type ID" in line for line in lines):
@@ -185,7 +185,7 @@ def _unsupported_program(
         return None
     return UnsupportedError(
         f"{stage}: {cause}",
-        feature=printable(program.section.lstrip("?")),
+        feature=printable(program.section),
         errno=number,
         hint="another kind of program may do" if number == errnos.EPERM else None,
     )

@@ -188,16 +188,7 @@ class Transport:
         self.losses: dict[str, int] = {}
         self._reader = reader
         self._counter = object.maps[package.losses_map] if package.losses_map is not None else None
-        self._kinds: list[list[bytes]] = [
-            sorted(
-                {
-                    (spec.kind_value or 0).to_bytes(4, byteorder)
-                    for spec in package.event_specs
-                    if spec.map == name
-                }
-            )
-            for name in map_names
-        ]
+        self._kinds = _counter_keys(package, map_names)
         self._declared: dict[tuple[int, int, str], int] = {}
         self._lost_records = 0
         self._asked_at = monotonic()
@@ -285,3 +276,13 @@ class Transport:
                 pairs = zip(sums, iter_unpack("=QQ", value), strict=True)
                 sums = [(a + attempts, b + failed) for (a, b), (attempts, failed) in pairs]
         return sums
+
+
+def _counter_keys(package: Package, map_names: list[str]) -> list[list[bytes]]:
+    """For each map, the keys under which the program counts its outputs to it. A key that several maps would share
+    says nothing about any of them."""
+    kinds = [{spec.kind_value or 0 for spec in package.event_specs if spec.map == name} for name in map_names]
+    return [
+        [kind.to_bytes(4, byteorder) for kind in sorted(own) if sum(kind in other for other in kinds) == 1]
+        for own in kinds
+    ]
