@@ -12,7 +12,9 @@ import snoopkit
 SOURCES = Path(__file__).parents[2] / "src/execsnoop/bpf"
 
 
-@pytest.mark.skipif(not shutil.which("clang-14"), reason="the committed bytes are those of Debian 12's clang-14")
+@pytest.mark.skipif(
+    not shutil.which("clang-14"), reason="the committed bytes are those of Debian 12's clang-14"
+)
 def test_the_shipped_package_is_what_its_sources_give(tmp_path: Path) -> None:
     for name in ("execsnoop.bpf.c", "execsnoop.h", "kernel.h"):
         shutil.copy(SOURCES / name, tmp_path)

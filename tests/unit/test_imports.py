@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[2] / "src"
 
 # Room → the rooms it may import, those below it. A name is a module of src/snoopkit, or a package there.
 TYPES = {"errors", "btf", "cdecl", "layout"}
-FILES = TYPES | {"elf", "vmlinux"}
+FILES = TYPES | {"elf", "cheader", "vmlinux"}
 SEAM = FILES | {"meta", "options", "package"}
 LIVE = {"errors", "_core", "features"}
 ARROWS: dict[str, set[str]] = {
@@ -24,7 +24,8 @@ ARROWS: dict[str, set[str]] = {
     "cdecl": {"errors", "btf"},
     "layout": {"errors", "btf", "cdecl"},
     "elf": TYPES,
-    "vmlinux": TYPES,
+    "cheader": TYPES,
+    "vmlinux": TYPES | {"cheader"},
     "meta": FILES,
     "options": FILES,
     "package": SEAM - {"package"},
