@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from time import gmtime
+from functools import lru_cache
+from operator import attrgetter
+from time import gmtime, strftime
 
 from snoopkit.render import base64, is_lossy
 
@@ -34,9 +36,12 @@ _MARKS = ("incomplete", "raw")
 
 # By event type, in the order of output. `raw` is made from the others, so it comes separately.
 _KEYS = {
-    "exec": _EVERY_LINE + _PROCESS + _EXEC,
-    "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv",),
-    "lost": _EVERY_LINE + _LOST,
+    type: (keys, attrgetter(*keys))
+    for type, keys in {
+        "exec": _EVERY_LINE + _PROCESS + _EXEC,
+        "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv",),
+        "lost": _EVERY_LINE + _LOST,
+    }.items()
 }
 # Those where None is an answer and not the lack of a question.
 _NULLABLE = frozenset({"exit_code", "signal"})
@@ -77,86 +82,53 @@ class ProcessEvent:
     trace, or execs were lost since.
     """
 
-    __slots__ = (
-        "argv",
-        "argv_size_bytes",
-        "boottime_ns",
-        "cause",
-        "comm",
-        "core_dumped",
-        "count",
-        "cpu",
-        "duration_ns",
-        "egid",
-        "euid",
-        "events",
-        "exit_code",
-        "filename",
-        "gid",
-        "incomplete",
-        "lifetime_ns",
-        "loginuid",
-        "old_tid",
-        "pid",
-        "ppid",
-        "seen_from_start",
-        "sessionid",
-        "signal",
-        "start_boottime_ns",
-        "status",
-        "tid",
-        "tty",
-        "type",
-        "uid",
-        "unix_ns",
-    )
+    # Values that every event but a few leaves at None stand in the class: an event sets what it has.
+    pid: int | None = None
+    tid: int | None = None
+    ppid: int | None = None
+    start_boottime_ns: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    euid: int | None = None
+    egid: int | None = None
+    loginuid: int | None = None
+    sessionid: int | None = None
+    tty: str | None = None
+    comm: str | None = None
+    argv: list[str] | None = None
+    argv_size_bytes: int | None = None
+    filename: str | None = None
+    old_tid: int | None = None
+    status: int | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    core_dumped: bool | None = None
+    duration_ns: int | None = None
+    lifetime_ns: int | None = None
+    count: int | None = None
+    cause: str | None = None
+    events: str | None = None
+    incomplete: dict[str, str] | None = None
+    seen_from_start = True
 
     def __init__(self, type: str, boottime_ns: int, unix_ns: int, cpu: int | None) -> None:
         self.type = type
         self.boottime_ns = boottime_ns
         self.unix_ns = unix_ns
         self.cpu = cpu
-        self.incomplete: dict[str, str] | None = None
-        self.seen_from_start = True
-        self.pid: int | None = None
-        self.tid: int | None = None
-        self.ppid: int | None = None
-        self.start_boottime_ns: int | None = None
-        self.uid: int | None = None
-        self.gid: int | None = None
-        self.euid: int | None = None
-        self.egid: int | None = None
-        self.loginuid: int | None = None
-        self.sessionid: int | None = None
-        self.tty: str | None = None
-        self.comm: str | None = None
-        self.argv: list[str] | None = None
-        self.argv_size_bytes: int | None = None
-        self.filename: str | None = None
-        self.old_tid: int | None = None
-        self.status: int | None = None
-        self.exit_code: int | None = None
-        self.signal: str | None = None
-        self.core_dumped: bool | None = None
-        self.duration_ns: int | None = None
-        self.lifetime_ns: int | None = None
-        self.count: int | None = None
-        self.cause: str | None = None
-        self.events: str | None = None
 
     @property
     def time(self) -> str:
         """When it happened, in UTC by RFC 3339 with nine digits."""
         seconds, nanoseconds = divmod(self.unix_ns, 1_000_000_000)
-        when = gmtime(seconds)
-        return (
-            f"{when.tm_year:04}-{when.tm_mon:02}-{when.tm_mday:02}"
-            f"T{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02}.{nanoseconds:09}Z"
-        )
+        return f"{_second(seconds)}.{nanoseconds:09}Z"
 
     @property
     def raw(self) -> dict[str, str | list[str]] | None:
         """The exact bytes, in base64, of each text that isn't UTF-8; None if all are."""
+        texts = (self.comm or "", self.tty or "", self.filename or "", *(self.argv or ()))
+        if "".join(texts).isascii():
+            return None
         found: dict[str, str | list[str]] = {}
         for key in ("comm", "tty", "filename"):
             text = getattr(self, key)
@@ -168,21 +140,20 @@ class ProcessEvent:
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON has of this event, in its order. Text has U+FFFD for its bad bytes."""
-        missing = self.incomplete or {}
-        result: dict[str, Any] = {}
-        for key in _KEYS[self.type]:
-            value = getattr(self, key)
-            if value is not None:
-                if type(value) is str:
-                    value = _replaced(value)
-                elif key == "argv":
-                    value = [_replaced(argument) for argument in value]
-                result[key] = value
-            elif key in _NULLABLE or key in missing:
-                result[key] = None
-        if missing:
-            result["incomplete"] = missing
+        keys, values = _KEYS[self.type]
+        missing = self.incomplete or ()
+        result: dict[str, Any] = {
+            key: value
+            for key, value in zip(keys, values(self))
+            if value is not None or key in _NULLABLE or key in missing
+        }
         raw = self.raw
+        if raw:
+            for key in raw:
+                value = result[key]
+                result[key] = [_replaced(text) for text in value] if key == "argv" else _replaced(value)
+        if missing:
+            result["incomplete"] = self.incomplete
         if raw:
             result["raw"] = raw
         return result
@@ -209,3 +180,8 @@ class ProcessEvent:
 
 def _replaced(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if is_lossy(text) else text
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))

@@ -29,9 +29,11 @@ _MAY_REPEAT = 0x20
 
 _NO_AUDIT_ID = 0xFFFFFFFF  # loginuid or sessionid of what no login started
 
-# How many processes' last execs are remembered, and with how many bytes of arguments in all.
+# How many processes' last execs are remembered, and with how many bytes of arguments in all. A Python string takes
+# so much more than its text.
 _MAX_RUNNING = 65_536
-_MAX_ARGV_BYTES = 64 << 20
+_MAX_ARGV_BYTES = 16 << 20
+_STRING_BYTES = 64
 # For how long the other threads of a process that end at once may still report its end.
 _REPEAT_NS = 20_000_000
 _MAX_ENDED = 1_024
@@ -159,9 +161,10 @@ class Stream:
                 event.mark("filename", "truncated")
         if record.old_tid != record.pid:
             event.old_tid = record.old_tid
+        argv_bytes = record.argv_captured_bytes + _STRING_BYTES * len(record.argv)
         self._remember(
             (record.pid, record.start_boottime_ns),
-            _Running(event.boottime_ns, event.argv, record.argv_captured_bytes, reason),
+            _Running(event.boottime_ns, event.argv, argv_bytes, reason),
         )
         return event
 

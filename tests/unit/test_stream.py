@@ -151,12 +151,16 @@ def test_memory_is_bounded_by_processes() -> None:
 
 
 def test_memory_is_bounded_by_bytes_of_arguments() -> None:
-    stream = Stream(SINCE, max_argv_bytes=100)
+    stream = Stream(SINCE, max_argv_bytes=300)  # two arguments of 60 bytes, with what Python needs for each
     feed(stream, execs(3_000, 1, "a" * 60), execs(3_001, 1, "b" * 60), execs(3_002, 2, "c" * 60))
-    assert stream.evicted == 1  # the second exec of the first process replaced its first
+    assert stream.evicted == 0  # the second exec of the first process replaced its first
     assert feed(stream, exits(4_000, 2))[0].argv == ["c" * 60]
-    feed(stream, execs(5_000, 3, "d" * 90))
-    assert stream.evicted == 1  # the exit gave its share back
+    feed(stream, execs(5_000, 3, "d" * 60))
+    assert stream.evicted == 0  # the exit gave its share back
+    feed(stream, execs(5_001, 4, "e" * 60))
+    assert stream.evicted == 1
+    oldest, newest = feed(stream, exits(6_000, 1), exits(6_001, 4))
+    assert oldest.argv is None and newest.argv == ["e" * 60]
 
 
 class TestRepeatedExits:
