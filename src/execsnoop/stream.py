@@ -69,7 +69,7 @@ class Stream:
         self.evicted = 0
         self.repeated = 0
         self._clock = WallClock()
-        self._latest_ns = since_ns
+        self._latest_ns = 0
         self._max_running = max_running
         self._max_argv_bytes = max_argv_bytes
         self._running: dict[_Identity, _Running] = {}
@@ -78,9 +78,8 @@ class Stream:
         self._uncertain_ns = since_ns
         # From an exit that may be repeated on, everything waits, so that the order stays.
         self._held: deque[ProcessEvent] = deque()
-        self._repeatable: dict[
-            _Identity, tuple[ProcessEvent, int]
-        ] = {}  # the latest, and until when it waits
+        # The latest report of each such exit, and until when it waits for another.
+        self._repeatable: dict[_Identity, tuple[ProcessEvent, int]] = {}
         self._ended: dict[_Identity, None] = {}
 
     @property
