@@ -12,10 +12,12 @@ from .events import Lost
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from os import PathLike
     from types import TracebackType
     from typing import Any, Self
 
     from ._decode import EventProgram
+    from .options import Value
     from .package import Package
 
 __all__ = ["Snoop", "run"]
@@ -24,16 +26,16 @@ CHUNK = 2000  # events decoded at a time: objects made in larger lots cost twice
 
 
 def run(
-    package: Package | str,
+    package: Package | str | PathLike[str],
     *,
-    options: Mapping[str, object] | None = None,
+    options: Mapping[str, Value] | None = None,
     attach: Mapping[str, str] | None = None,
     transport: str | None = None,
     buffer_bytes: int | None = None,
 ) -> Snoop:
     """Load `package` into the kernel, attach its programs and return the running `Snoop`.
 
-    `options` are the package's own, by name; `attach` goes from a program's name to its target, where it isn't
+    `package` may be a path. `options` are the package's own, by name; `attach` goes from a program's name to its target, where it isn't
     the one in the source; `transport` is "perf", or None for what the package has; `buffer_bytes` is the size of
     the events' ring per CPU, a power of two of pages.
 
@@ -50,9 +52,9 @@ class Snoop:
 
     def __init__(
         self,
-        package: Package | str,
+        package: Package | str | PathLike[str],
         *,
-        options: Mapping[str, object] | None = None,
+        options: Mapping[str, Value] | None = None,
         attach: Mapping[str, str] | None = None,
         transport: str | None = None,
         buffer_bytes: int | None = None,
@@ -64,13 +66,14 @@ class Snoop:
         self.package = package if isinstance(package, Package) else Package.read(package)
         self._links: attaching.Links | None = None
         self._transport: transports.Transport | None = None
-        self._pending: list[Any] = []
-        self._object = loader.open(self.package, options=dict(options or {}))
+        self._pending: list[Any] = []  # what an iteration hasn't given yet, the next one last
+        self._last_losses: dict[str, int] = {}
+        self._decoder, self._event_types = events.decoder(self.package, list(self.package.events))
+        self._object = loader.open(self.package, options=options)
         try:
             self._object.load()
             self._transport = transports.open(self._object, self.package, buffer_bytes)
-            self._decoder, self._event_types = events.decoder(self.package, self._transport.map_names)
-            self._links = attaching.attach_all(self._object, dict(attach or {}))
+            self._links = attaching.attach_all(self._object, attach)
         except BaseException:
             self.close()
             raise
@@ -84,44 +87,29 @@ class Snoop:
         happened in the last few milliseconds may still be held back, so that it can be put in order.
         """
         if self._pending:
-            pending, self._pending = self._pending, []
+            pending, self._pending = self._pending[::-1], []
             return pending
         reader = self._reader()
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             found = self._drain()
-            if found:
-                return found
             left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
+            if found or (left is not None and left <= 0):
                 return found
-            if (
-                not reader.wait(left)
-                and left is not None
-                and deadline is not None
-                and monotonic() >= deadline
-            ):
-                return self._drain()
+            reader.wait(left)
 
     def __iter__(self) -> Iterator[Any]:
         """Events for ever, or until `close()`; `Lost` notices among them where events are missing."""
-        while self._transport is not None:
-            batch = self.poll()
-            for position, event in enumerate(batch):
-                if self._transport is None:
-                    return
-                try:
-                    yield event
-                except GeneratorExit:
-                    self._pending = batch[position + 1 :] + self._pending
-                    raise
+        while not self.closed:
+            self._pending = self.poll()[::-1]
+            while self._pending:
+                yield self._pending.pop()
 
     def finish(self) -> Iterator[list[Any]]:
         """The rest, in lots: what the rings hold now; then, all programs detached, what came in between.
 
         After the last lot `lost` is final. Detaching can take a tenth of a second: the first lot comes before.
         """
-        reader = self._reader()
         if self._pending:
             yield self.poll(0)
         yield self._drain(final=True)
@@ -129,7 +117,6 @@ class Snoop:
             self._links.close()
             self._links = None
         yield self._drain(final=True, detached=True)
-        assert reader is self._transport
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""
@@ -158,10 +145,12 @@ class Snoop:
     @property
     def losses(self) -> dict[str, int]:
         """The same by cause; a cause that has not occurred is absent."""
-        counts = dict(self._reader().losses) if self._transport is not None else dict(self._last_losses)
-        if self._transport is not None and self._decoder.undecodable:
-            counts["undecodable"] = self._decoder.undecodable
-        return {cause: count for cause, count in counts.items() if count}
+        if self._transport is None:
+            return self._last_losses
+        counts = dict(self._transport.losses)
+        if self._decoder.undecodable:
+            counts["undecodable"] = counts.get("undecodable", 0) + self._decoder.undecodable
+        return counts
 
     @property
     def maps(self) -> Mapping[str, Any]:
@@ -180,8 +169,13 @@ class Snoop:
 
     # The end
 
+    @property
+    def closed(self) -> bool:
+        return self._transport is None
+
     def close(self) -> None:
         """Detach, free the rings and unload; idempotent. What was not read is gone: see `finish()`."""
+        self._pending.clear()
         if self._links is not None:
             self._links.close()
             self._links = None

@@ -115,9 +115,9 @@ class Live:
         self._signals: dict[int, Any] = {}
         self.output = Output(options.output)
         if options.debug:
-            from .._core import set_debug
+            from .._core import set_log_to_stderr
 
-            set_debug(True)
+            set_log_to_stderr(True)
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ..options import Value
     from ..package import Package
     from ..render.writers import Writer
     from ..session import Snoop
@@ -59,7 +60,7 @@ def run_package(
         return live.run(snoop, writer(args, snoop))
 
 
-def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, object]:
+def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
     """The values that the command line gives to the package's own options."""
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
     package_options.add_arguments(parser, package)
