@@ -318,6 +318,7 @@ cdef class _Handle:
                 bpf_object__close(object)
 
 
+@cython.auto_pickle(False)
 @cython.final
 cdef class Object:
     cdef _Handle handle
