@@ -322,7 +322,7 @@ def printable(text: str) -> str:
 
 def add_arguments(parser: ArgumentParser, package: Package) -> None:
     """Give `parser` an option for each of the package's. A name that `parser` already has gets `set-` in front."""
-    from argparse import ArgumentTypeError
+    from argparse import SUPPRESS, ArgumentTypeError
 
     group = parser.add_argument_group("options of this program") if package.options else parser
     taken = set(parser._option_string_actions)
@@ -339,7 +339,7 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
         if short and spec.short and f"-{spec.short}" not in taken:
             names.insert(0, f"-{spec.short}")
         taken.update(names)
-        group.add_argument(*names, dest=_destination(spec), default=SUPPRESSED, **more)
+        group.add_argument(*names, dest=_destination(spec), default=SUPPRESS, **more)
 
     def reader(spec: OptionSpec) -> Any:
         def read_value(text: str) -> Value:
@@ -362,9 +362,6 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
             add(spec, "enable-", action="store_const", const=True, help=f"{text} (default: off)")
         else:
             add(spec, action="store_const", const=True, help=text)
-
-
-SUPPRESSED = "==SUPPRESS=="  # argparse.SUPPRESS, whose module is only imported where a command line is read
 
 
 def collect(package: Package, namespace: Namespace) -> dict[str, Value]:

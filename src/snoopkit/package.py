@@ -140,11 +140,12 @@ class Package:
         self.programs = _programs(self.elf, skeleton.get("progs") or [], warnings)
         self.maps = read_maps(self.btf, skeleton.get("maps") or [])
         self.options = _options(self.elf, self.btf, meta, warnings)
+        exported = _exported(self.btf, meta)
         own = meta.get("snoopkit") or {}
         self.event_specs = (
             _own_events(self.btf, self.maps, own["events"])
             if "events" in own
-            else _foreign_events(self.btf, self.maps, meta, warnings)
+            else _foreign_events(self.btf, self.maps, exported, meta, warnings)
         )
         self.events: dict[str, StructType] = {}
         for spec in self.event_specs:
@@ -369,10 +370,8 @@ def _own_events(btf: Btf, maps: dict[str, MapSpec], entries: list[dict[str, Any]
     return tuple(specs)
 
 
-def _foreign_events(
-    btf: Btf, maps: dict[str, MapSpec], meta: dict[str, Any], warnings: list[str]
-) -> tuple[EventSpec, ...]:
-    """A package of somebody else's: each event map carries the first exported type, unless it says otherwise."""
+def _exported(btf: Btf, meta: dict[str, Any]) -> int | None:
+    """The first exported type's id; each must be the struct of the object that it says it is."""
     exported = meta.get("export_types") or []
     first = None
     if isinstance(exported, dict):
@@ -387,6 +386,13 @@ def _foreign_events(
                 f"{path}: type {entry['type_id']} of the object isn't this struct {entry['name']!r}"
             )
         first = entry["type_id"] if first is None else first
+    return first
+
+
+def _foreign_events(
+    btf: Btf, maps: dict[str, MapSpec], first: int | None, meta: dict[str, Any], warnings: list[str]
+) -> tuple[EventSpec, ...]:
+    """A package of somebody else's: each event map carries the first exported type, unless it says otherwise."""
     several = meta.get("enable_multiple_export_types", False)
     specs = []
     for spec in maps.values():
