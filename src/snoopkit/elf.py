@@ -60,7 +60,7 @@ class Section:
         self.type = fields[1]
         self.flags = fields[2]
         self.offset = fields[4]
-        self.size = fields[5]
+        self.size = fields[5] if fields[1] else 0  # a section of no type holds nothing, whatever it says
         self.link = fields[6]
         self.info = fields[7]
         self.alignment = fields[8]

@@ -152,6 +152,7 @@ def changes(data: bytearray) -> dict[str, Callable[[], object]]:
         "relocation table": lambda: header(relocations, 40, 2),
         "relocation offset": lambda: relocation(0, 1 << 50),
         "relocation symbol": lambda: relocation(8, 99 << 32 | 1),
+        "symbols in no section": lambda: header(3, 4, elf.SHT_NULL),
         "two symbol tables": lambda: header(3, 4, elf.SHT_SYMTAB),
     }  # fmt: skip
 

@@ -1,0 +1,147 @@
+"""`ecc` and `snoopkit build` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import snoopkit
+
+LESSON = Path(__file__).parents[2] / "examples" / "execsnoop"
+
+
+def command(
+    name: str, *arguments: str, cwd: Path, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    module, _, rest = name.partition(" ")
+    code = f"import sys; from snoopkit.cli{'.ecc' if module == 'ecc' else ''} import main; sys.exit(main())"
+    environment = {**os.environ, **({"PATH": path} if path is not None else {})}
+    return subprocess.run(
+        [sys.executable, "-c", code, *rest.split(), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> Path:
+    for name in ("execsnoop.bpf.c", "execsnoop.h"):
+        shutil.copy(LESSON / name, tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_lessons_command(lesson: Path) -> None:
+    done = command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "Compiling bpf object...",
+        "Packing ebpf object and config into package.json...",
+    ]
+    assert files(lesson) == [
+        "execsnoop.bpf.c", "execsnoop.bpf.o", "execsnoop.h", "execsnoop.skel.json", "package.json",
+    ]  # fmt: skip
+    package = snoopkit.Package.read(lesson / "package.json")
+    assert package.events["events"].name == "event"
+    assert (lesson / "execsnoop.bpf.o").read_bytes() == package.object
+    assert json.loads((lesson / "execsnoop.skel.json").read_text()) == package.meta
+    assert package.meta["bpf_skel"]["obj_name"] == "execsnoop_bpf"
+
+
+def test_outputs_go_where_they_are_wanted(lesson: Path) -> None:
+    (lesson / "out").mkdir()
+    done = command("ecc", "execsnoop.bpf.c", "execsnoop.h", "-o", "out", "-n", "-v", cwd=lesson)
+    assert done.returncode == 0
+    assert files(lesson / "out") == ["execsnoop.bpf.o", "execsnoop.skel.json"]
+    assert "-target bpf" in done.stderr
+    done = command("ecc", "execsnoop.bpf.c", "-o", "absent", cwd=lesson)
+    assert (done.returncode, done.stderr) == (1, "ecc: error: absent: there is no such folder\n")
+
+
+def test_flags_for_clang(lesson: Path) -> None:
+    (lesson / "execsnoop.h").write_text(
+        "#if A + B == 3\nstruct event { int pid, ppid, uid; char comm[8]; };\n#endif\n"
+    )
+    assert command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 1
+    done = command(
+        "ecc", "-a=-DA=1", "--additional-cflags=-DB=2", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson
+    )
+    assert done.returncode == 0
+    done = command("ecc", "-c", "absent-clang", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert done.stderr.endswith("ecc: error: clang: 'absent-clang' isn't a program that can be run\n")
+
+
+def test_failures_leave_nothing(lesson: Path) -> None:
+    (lesson / "execsnoop.h").write_text("struct event { nonsense a; };\n")
+    before = files(lesson)
+    done = command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert (done.returncode, done.stdout, files(lesson)) == (1, "", before)
+    assert "execsnoop.h:1:16: error: unknown type name 'nonsense'" in done.stderr
+    assert done.stderr.endswith("ecc: error: execsnoop.bpf.c: clang refuses it\n")
+    done = command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson, path=str(lesson))
+    assert (done.returncode, files(lesson)) == (1, before)
+    assert "ecc: error: clang: not found" in done.stderr
+
+
+def test_bad_usage_and_help(tmp_path: Path) -> None:
+    assert command("ecc", cwd=tmp_path).returncode == 2
+    assert command("ecc", "--no-such", "x.bpf.c", cwd=tmp_path).returncode == 2
+    assert command("ecc", "--help", cwd=tmp_path).returncode == 0
+    assert command("ecc", "-V", cwd=tmp_path).stdout == f"ecc (snoopkit {snoopkit.__version__})\n"
+    assert command("snoopkit build", "--help", cwd=tmp_path).returncode == 0
+    assert command("snoopkit build", "a", "--btf", "x", "--vmlinux", "y", cwd=tmp_path).returncode == 2
+
+
+def test_snoopkit_build(lesson: Path) -> None:
+    done = command("snoopkit build", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "package.json\n", "")
+    folder = str(lesson)
+    done = command("snoopkit build", f"{folder}/execsnoop.bpf.c", f"{folder}/execsnoop.h", cwd=Path("/"))
+    assert done.stdout == f"{folder}/package.json\n"
+    first = (lesson / "package.json").read_bytes()
+    done = command(
+        "snoopkit build",
+        "execsnoop.bpf.c",
+        "execsnoop.h",
+        "-o",
+        "other.json",
+        "-v",
+        "-I",
+        ".",
+        "-D",
+        "X",
+        cwd=lesson,
+    )
+    assert (done.stdout, "-target bpf" in done.stderr) == ("other.json\n", True)
+    assert (lesson / "other.json").read_bytes() == first
+    assert command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 0
+    assert (lesson / "package.json").read_bytes() == first
+
+
+def test_snoopkit_build_refuses(lesson: Path) -> None:
+    done = command("snoopkit build", "absent.bpf.c", cwd=lesson)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "snoopkit build: error: absent.bpf.c: there is no such file\n",
+    )
+    done = command("snoopkit build", "execsnoop.bpf.c", "execsnoop.h", "-o", "absent/x.json", cwd=lesson)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("absent/x.json: No such file or directory\n")
+
+
+def test_without_a_header_it_warns(lesson: Path) -> None:
+    done = command("snoopkit build", "execsnoop.bpf.c", cwd=lesson)
+    assert done.returncode == 0
+    assert "warning: map events: the package doesn't say what its records are" in done.stderr
