@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "compile_package", "find_clang", "object_name"]
 
-_OLDEST_CLANG = 12
+_OLDEST_CLANG = 14  # knows declaration tags
 _TARGETS = {
     "x86_64": "x86",
     "aarch64": "arm64",
@@ -210,7 +210,13 @@ class _Job:
         overlay = os.path.join(self.scratch, "overlay.json")
         root = {"type": "file", "name": path, "external-contents": copy}
         with open(overlay, "w", encoding="utf-8") as file:
-            json.dump({"version": 0, "use-external-names": False, "roots": [root]}, file)
+            try:
+                # As YAML, which knows no pairs of surrogates, so that nothing may be escaped.
+                json.dump(
+                    {"version": 0, "use-external-names": False, "roots": [root]}, file, ensure_ascii=False
+                )
+            except UnicodeEncodeError:
+                raise CompileError(f"{path!a}: the name isn't UTF-8, and clang can't be told of it") from None
         self.flags += ["-ivfsoverlay", overlay]
 
     def mentions(self, text: bytes) -> bool:
@@ -238,6 +244,7 @@ class _Job:
     def clang_once(self, version: int, kernel: list[str]) -> tuple[int, str]:
         command = [self.clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3"]
         command += [f"-D__TARGET_ARCH_{_target()}", "-Wno-unknown-attributes", _ZERO_INIT]
+        command.append("-fno-stack-protector")  # some distributions switch it on; BPF has none
         if version < 16:
             command.append(_ALLOW_ZERO_INIT)
         command += ["-fdebug-compilation-dir=.", "-MD", "-MF", os.path.join(self.scratch, "object.d")]
