@@ -76,6 +76,7 @@ if [ "$level" = test ]; then
     # The package that ships is compared byte by byte, so with this one compiler.
     if on_debian_12 && ! have clang-14; then lacks clang-14; fi
     have bpftool || lacks bpftool
+    have bpftrace || lacks bpftrace
     [ -x /usr/sbin/execsnoop ] || lacks libbpf-tools
 fi
 
