@@ -77,6 +77,7 @@ if [ "$level" = test ]; then
     if on_debian_12 && ! have clang-14; then lacks clang-14; fi
     have bpftool || lacks bpftool
     have bpftrace || lacks bpftrace
+    have llvm-strip || lacks llvm
     [ -x /usr/sbin/execsnoop ] || lacks libbpf-tools
 fi
 
