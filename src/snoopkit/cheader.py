@@ -84,6 +84,8 @@ def header(btf: Btf) -> str:
     gc.disable()
     try:
         return "".join([_HEAD, *_Writer(btf).definitions(), TAIL])
+    except RecursionError:
+        raise PackageError("BTF: nested too deep to write in C") from None
     finally:
         if collecting:
             gc.enable()

@@ -131,7 +131,8 @@ def _is_private(path: str, *, shared: bool = False) -> bool:
 
 def _prepare(base: str, folder: str) -> bool:
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for path in (base, folder):  # each by itself: the mode is only for the last part of a path
+            os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError:
         return False
     return _is_private(base) and _is_private(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from btf_writer import BtfWriter
+from btf_writer import BtfWriter, ByteMember
 from snoopkit import vmlinux
 from snoopkit.btf import (
     KIND_ARRAY,
@@ -49,7 +49,9 @@ def clang(source: str, folder: Path, include: Path, *flags: str, name: str = "pr
 
 
 def btf_of(path: Path) -> Btf:
-    return Btf.parse(Elf.parse(path.read_bytes()).section(".BTF").data)
+    section = Elf.parse(path.read_bytes()).section(".BTF")
+    assert section is not None
+    return Btf.parse(section.data)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,8 @@ def test_the_kernels_own_header_compiles_without_a_warning(ours: Path, tmp_path:
 def test_sizes_and_offsets_are_the_kernels_and_bpftools(
     kernel: Btf, ours: Path, bpftools: Path, tmp_path: Path
 ) -> None:
-    agreed, disputed = ['#include "vmlinux.h"'], []
+    agreed = ['#include "vmlinux.h"']
+    disputed: list[str] = []
     records = named_records(kernel)
     for one in records:
         name = f"{KEYWORDS[one.kind]} {one.name}"
@@ -200,7 +203,7 @@ def test_what_refers_to_itself_by_another_name(tmp_path: Path) -> None:
 def test_packed_aligned_and_bit_fields(tmp_path: Path) -> None:
     w = BtfWriter()
     char, u32, u64 = w.integer("char", 1), w.integer("unsigned int", 4), w.integer("unsigned long long", 8)
-    cases = [
+    cases: list[tuple[str, int, list[ByteMember]]] = [
         ("tight", 13, [("a", char, 0), ("b", u64, 8), ("c", u32, 72)]),
         ("aligned", 128, [("a", char, 0), ("b", u64, 512)]),
         ("shrunk", 12, [("a", u64, 0), ("b", u32, 64)]),
@@ -303,6 +306,33 @@ def test_a_cut_or_foreign_cache_entry_is_not_used(tmp_path: Path) -> None:
     elsewhere = Path(vmlinux.cached_header(str(btf), str(cache)))
     assert cache not in elsewhere.parents
     assert (elsewhere / "vmlinux.h").read_text() == text
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = BtfWriter()
+    w.struct("only", 4, [("a", w.integer("int", 4, signed=True), 0)])
+    btf = tmp_path / "some.btf"
+    btf.write_bytes(w.blob())
+    mine = vmlinux.cached_header(str(btf), str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert vmlinux.cached_header(str(btf), str(tmp_path / "cache")) != mine
+
+
+def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = BtfWriter()
+    w.integer("int", 4, signed=True)
+    btf = tmp_path / "some.btf"
+    btf.write_bytes(w.blob())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    before = os.umask(0o002)  # as many systems have it: what is made must still be private
+    try:
+        folder = Path(vmlinux.cached_header(str(btf)))
+    finally:
+        os.umask(before)
+    assert folder.parent == tmp_path / "xdg" / "snoopkit"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Path(vmlinux.cached_header(str(btf))).parent == tmp_path / "home" / ".cache" / "snoopkit"
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
