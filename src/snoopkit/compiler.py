@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 
 from . import anchors, skeleton
+from .annotations import LICENSE, MAP, PROGRAM, VARIABLE, read as read_annotations
 from .btf import Btf
 from .elf import Elf
 from .errors import CompileError, PackageError
@@ -381,6 +382,11 @@ def _package(data: bytes, source: str, header: str | None) -> Package:
             exported = skeleton.choose(btf, structs, header)
         else:
             exported = skeleton.tagged(btf)
-        return Package(data, skeleton.meta(elf, btf, object_name(source), exported))
+        kinds = {"LICENSE": LICENSE}
+        for names, kind in zip(skeleton.names(elf, btf), (VARIABLE, MAP, PROGRAM), strict=True):
+            kinds |= dict.fromkeys(names, kind)
+        with open(source, encoding="utf-8", errors="replace") as file:
+            notes = read_annotations(file.read(), kinds, source)
+        return Package(data, skeleton.meta(elf, btf, object_name(source), exported, notes))
     except PackageError as error:
         raise CompileError(f"{source}: no sound package comes of it: {error}") from error

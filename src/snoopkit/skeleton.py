@@ -27,13 +27,14 @@ from .package import EVENT_MAP_TYPES, flexible_tail, read_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from .btf import Btf
     from .elf import Elf
     from .package import MapSpec
 
-__all__ = ["EUNOMIA_VERSION", "META_VERSION", "choose", "is_tagged", "meta", "tagged"]
+__all__ = ["EUNOMIA_VERSION", "META_VERSION", "choose", "is_tagged", "meta", "names", "tagged"]
 
 EUNOMIA_VERSION = "0.3.4"  # whose format this is
 META_VERSION = 1
@@ -51,18 +52,32 @@ _PLAIN_INTS = {  # by (size, signed): the spellings that eunomia's option parser
 }
 
 
-def meta(elf: Elf, btf: Btf, name: str, exported: list[int]) -> dict[str, Any]:
+def names(elf: Elf, btf: Btf) -> tuple[list[str], list[str], list[str]]:
+    """The object's global variables, maps and programs."""
+    variables = [
+        variable["name"] for section in _data_sections(elf, btf) for variable in section["variables"]
+    ]
+    return variables, list(read_maps(btf, [])), [symbol.name for symbol in elf.programs()]
+
+
+def meta(
+    elf: Elf, btf: Btf, name: str, exported: list[int], notes: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """The whole meta of a package whose object is called `name` ("execsnoop").
 
-    `exported` are the type ids of the header's structs, the event first. Raises CompileError for a declaration tag
-    that makes no sense.
+    `exported` are the type ids of the header's structs, the event first; `notes` what the source's comments say of
+    each name. Raises CompileError for a declaration tag that makes no sense.
     """
+    notes = notes or {}
     object_name = re.sub(r"\W", "_", f"{name}.bpf", flags=re.ASCII)
     sections = _data_sections(elf, btf)
     own: dict[str, Any] = {"version": META_VERSION}
     beyond = [section for section in sections if section["name"] not in (".rodata", ".bss")]
     if beyond:
         own["data_sections"] = beyond
+    for section in sections:
+        for variable in section["variables"]:
+            variable.update(notes.get(variable["name"], {}))
     maps = read_maps(btf, [])
     events = _events(btf, maps, exported)
     if events:
@@ -70,17 +85,25 @@ def meta(elf: Elf, btf: Btf, name: str, exported: list[int]) -> dict[str, Any]:
     losses = _losses(btf)
     if losses:
         own["losses"] = losses
+    skeleton: dict[str, Any] = {
+        "obj_name": object_name,
+        "data_sections": [section for section in sections if section not in beyond],
+        "maps": [{"name": map, "ident": map, **notes.get(map, {})} for map in maps]
+        + _internal_maps(elf, sections, object_name),
+        "progs": [
+            {
+                "name": symbol.name,
+                "attach": elf.sections[symbol.section].name,
+                "link": True,
+                **notes.get(symbol.name, {}),
+            }
+            for symbol in elf.programs()
+        ],
+    }
+    if "LICENSE" in notes:
+        skeleton["doc"] = notes["LICENSE"]
     return {
-        "bpf_skel": {
-            "obj_name": object_name,
-            "data_sections": [section for section in sections if section not in beyond],
-            "maps": [{"name": map, "ident": map} for map in maps]
-            + _internal_maps(elf, sections, object_name),
-            "progs": [
-                {"name": symbol.name, "attach": elf.sections[symbol.section].name, "link": True}
-                for symbol in elf.programs()
-            ],
-        },
+        "bpf_skel": skeleton,
         "export_types": [_export_type(btf, type_id) for type_id in exported],
         "eunomia_version": EUNOMIA_VERSION,
         "snoopkit": own,

@@ -292,6 +292,28 @@ def test_options_and_data_sections(tmp_path: Path) -> None:
     assert maps["data"] == {"name": "x_bpf.data", "ident": "data", "mmaped": True}
 
 
+def test_annotations(tmp_path: Path) -> None:
+    extra = """
+    /// Which process to watch
+    /// @cmdarg {"default": 3, "short": "p"}
+    const volatile int pid_target;
+    """
+    source = PROGRAM.replace("struct {", extra + '\n/// @sample {"interval": 100}\nstruct {', 1)
+    source = source.replace("char LICENSE", "/// @brief A tool\nchar LICENSE")
+    package = snoopkit.build(*write(tmp_path, source=source, body="return pid_target;"))
+    option = package.options["pid_target"]
+    assert (option.help, option.default, option.declared, option.short) == (
+        "Which process to watch",
+        3,
+        True,
+        "p",
+    )
+    assert package.maps["events"].extras == {"sample": {"interval": 100}}
+    assert package.doc == {"brief": "A tool"}
+    (tmp_path / "x.bpf.c").write_text(source.replace("BODY", "return pid_target;").replace("100}", '"x"}'))
+    assert "meta.bpf_skel.maps[0].sample.interval: expected an integer" in str(refusal(tmp_path / "x.bpf.c"))
+
+
 def test_the_same_bytes_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     for name in ("one", "the other, with a space"):
