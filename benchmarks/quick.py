@@ -235,6 +235,7 @@ def main() -> None:
     if os.geteuid():
         fail("loading programs into the kernel needs root")
     began = time.monotonic()
+    load = os.getloadavg()[0]
     build()
     samples, bare = event_costs(max(arguments.rounds, 2))
     start = starts(max(arguments.rounds, 2))
@@ -254,8 +255,18 @@ def main() -> None:
         + ", ".join(f"{name} {count} of {READERS[name][2] * len(bare) // 3}" for name, count in lost.items())
         + f"; {time.monotonic() - began:.0f} s"
     )
+    if load > 0.5:
+        print(
+            f"this machine was busy before (load {load:.1f} on {os.cpu_count()} CPUs): trust no figure",
+            file=sys.stderr,
+        )
     if arguments.o:
-        machine = {"kernel": platform.release(), "cpus": os.cpu_count(), "python": platform.python_version()}
+        machine = {
+            "kernel": platform.release(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": load,
+        }
         result = {"machine": machine, "bare_ns": bare, "lost": lost, "rows": rows}
         Path(arguments.o).write_text(json.dumps(result, indent=2) + "\n")
 
