@@ -261,16 +261,19 @@ def _inflate(document: dict[str, Any]) -> bytes:
 def _programs(elf: Elf, entries: list[dict[str, Any]], warnings: list[str]) -> dict[str, ProgramSpec]:
     programs = {}
     for symbol in elf.programs():
+        section = elf.sections[symbol.section].name
         if symbol.name in programs:
             raise PackageError(f"ELF: two programs are called {symbol.name!r}")
-        programs[symbol.name] = ProgramSpec(symbol.name, elf.sections[symbol.section].name, {})
+        if not symbol.name.isascii() or not symbol.name.isidentifier() or not section.isprintable():
+            raise PackageError(f"ELF: {symbol.name!r} in {section!r} isn't a name for a program")
+        programs[symbol.name] = ProgramSpec(symbol.name, section, {})
     for index, entry in enumerate(entries):
         program = programs.get(entry["name"])
         if program is None:
             raise PackageError(f"meta.bpf_skel.progs[{index}].name: no program is called {entry['name']!r}")
         if entry.get("attach", program.section) != program.section:
             warnings.append(
-                f"program {program.name}: its section is {program.section}, not {entry['attach']!r}"
+                f"program {program.name}: its section is {program.section!r}, not {entry['attach']!r}"
             )
         program.extras = {key: value for key, value in entry.items() if key not in ("name", "attach", "link")}
     return programs

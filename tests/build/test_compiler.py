@@ -360,6 +360,22 @@ def test_define_and_cflags(tmp_path: Path) -> None:
     assert snoopkit.build(source, header, define=["A=1"], cflags=["-DB=2"]).programs
 
 
+def test_a_wheels_own_libbpf_headers_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = Path("/usr/include/bpf")
+    if not system.is_dir():
+        pytest.skip("libbpf's headers are elsewhere")
+    source, header = write(tmp_path, body="bpf_tail_call_static(ctx, &events, 0);")
+    first = snoopkit.build(source, header).dumps()
+    shutil.copytree(system, tmp_path / "wheel" / "include" / "bpf")
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "wheel" / "compiler.py"))
+    commands: list[str] = []
+    second, _ = compiler.compile_package(source, header, log=commands.append)
+    assert f"-isystem {tmp_path}/wheel/include" in commands[0]
+    assert second.dumps() == first
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Refusals
 

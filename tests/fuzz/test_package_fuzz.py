@@ -214,6 +214,9 @@ def readable() -> tuple[int, ...]:
     for seed in range(SEED, SEED + MUTANTS):
         package = read(seed)
         if package is not None:
+            assert all(warning.isprintable() for warning in package.warnings), (
+                f"seed {seed}: {package.warnings}"
+            )
             assert snoopkit.Package.parse(package.dumps()).dumps() == package.dumps(), f"seed {seed}"
             if largest(package) <= LARGEST_MAPS_BYTES:
                 seeds.append(seed)

@@ -172,7 +172,7 @@ def test_another_section_than_the_objects_is_a_warning() -> None:
     meta["bpf_skel"]["progs"][0]["attach"] = "kprobe/x"
     found = Package.read(packed(data, meta))
     assert found.programs["on_exec"].section == "raw_tp/sched_process_exec"
-    assert "its section is raw_tp/sched_process_exec, not 'kprobe/x'" in found.warnings[0]
+    assert "its section is 'raw_tp/sched_process_exec', not 'kprobe/x'" in found.warnings[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -382,6 +382,15 @@ def at(path: str, value: Any) -> str:
 )
 def test_meta(path: str, value: Any, message: str) -> None:
     assert message in at(path, value)
+
+
+def test_names_are_printable() -> None:
+    data, meta = sample()
+    for name, wrong in (
+        (b"on_exec\0", b"on\x1bexec\0"),
+        (b"raw_tp/sched_p", b"raw_tp/sched\x1bp"),
+    ):
+        assert "isn't" in refused(packed(data.replace(name, wrong), meta))
 
 
 def test_messages_are_printable() -> None:
