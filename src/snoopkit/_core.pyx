@@ -21,185 +21,42 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, EINVAL, ENOENT, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
+from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
+from posix.stdio cimport open_memstream
+from posix.time cimport CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
+from posix.unistd cimport _SC_PAGE_SIZE, close, read, sysconf
 
 from snoopkit._libbpf cimport *
+from snoopkit._system cimport *
 from snoopkit.record cimport RecordIndex
 
 from snoopkit.errors import AttachError, LoadError, MapError, PackageError
 
-cdef extern from *:
-    """
-    #include <fcntl.h>
-    #include <poll.h>
-    #include <stdarg.h>
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <sys/epoll.h>
-    #include <sys/timerfd.h>
-    #include <time.h>
-    #include <unistd.h>
-    #include <bpf/libbpf.h>
-
-    /* libbpf has one print callback for the whole process; each thread collects what its own calls say. */
-    static _Thread_local struct { int on, everything; char *text; size_t used, size; } snoopkit_log;
-    static int snoopkit_debug;
-
-    static int snoopkit_print(enum libbpf_print_level level, const char *format, va_list arguments)
-    {
-        va_list again;
-        int length;
-
-        if (snoopkit_debug) {
-            va_copy(again, arguments);
-            vfprintf(stderr, format, again);
-            va_end(again);
-        }
-        if (!snoopkit_log.on || (level == LIBBPF_DEBUG && !snoopkit_log.everything))
-            return 0;
-        va_copy(again, arguments);
-        length = vsnprintf(NULL, 0, format, again);
-        va_end(again);
-        if (length <= 0 || snoopkit_log.used + length > (64u << 20))
-            return 0;
-        if (snoopkit_log.used + length + 1 > snoopkit_log.size) {
-            size_t size = 2 * (snoopkit_log.used + length + 1);
-            char *text = realloc(snoopkit_log.text, size);
-
-            if (!text)
-                return 0;   /* a log cut short is no reason to fail what it tells about */
-            snoopkit_log.text = text;
-            snoopkit_log.size = size;
-        }
-        vsnprintf(snoopkit_log.text + snoopkit_log.used, length + 1, format, arguments);
-        snoopkit_log.used += length;
-        return 0;
-    }
-
-    static void snoopkit_log_start(int everything)
-    {
-        snoopkit_log.on = 1;
-        snoopkit_log.everything = everything;
-        snoopkit_log.used = 0;
-    }
-
-    static const char *snoopkit_log_stop(size_t *size)
-    {
-        snoopkit_log.on = 0;
-        *size = snoopkit_log.used;
-        return snoopkit_log.text;
-    }
-
-    static void snoopkit_log_free(void)
-    {
-        free(snoopkit_log.text);
-        snoopkit_log.text = NULL;
-        snoopkit_log.used = snoopkit_log.size = 0;
-    }
-
-    static inline unsigned long long snoopkit_head(struct perf_event_mmap_page *page)
-    {
-        return __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
-    }
-
-    static inline void snoopkit_set_tail(struct perf_event_mmap_page *page, unsigned long long tail)
-    {
-        __atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
-    }
-
-    static unsigned long long snoopkit_boottime_ns(void)
-    {
-        struct timespec now;
-
-        clock_gettime(CLOCK_BOOTTIME, &now);
-        return now.tv_sec * 1000000000ull + now.tv_nsec;
-    }
-
-    static int snoopkit_set_timer(int fd, unsigned long long interval_ns, int at_once)
-    {
-        struct timespec interval = {interval_ns / 1000000000, interval_ns % 1000000000};
-        struct itimerspec timer = {interval, interval};
-
-        if (at_once) {
-            timer.it_value.tv_sec = 0;
-            timer.it_value.tv_nsec = 1;
-        }
-        return timerfd_settime(fd, 0, &timer, NULL);
-    }
-
-    static int snoopkit_watch(int epoll_fd, int fd)
-    {
-        struct epoll_event event = {.events = EPOLLIN};
-
-        return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
-    }
-
-    static int snoopkit_poll(int fd, int timeout_ms)
-    {
-        struct pollfd item = {.fd = fd, .events = POLLIN};
-
-        return poll(&item, 1, timeout_ms);
-    }
-    """
-    int snoopkit_debug
-    int snoopkit_print(...) nogil
-    void snoopkit_log_start(int everything) nogil
-    const char *snoopkit_log_stop(size_t *size) nogil
-    void snoopkit_log_free() nogil
-    uint64_t snoopkit_head(perf_event_mmap_page *page) nogil
-    void snoopkit_set_tail(perf_event_mmap_page *page, uint64_t tail) nogil
-    uint64_t snoopkit_boottime_ns() nogil
-    int snoopkit_set_timer(int fd, uint64_t interval_ns, int at_once) nogil
-    int snoopkit_watch(int epoll_fd, int fd) nogil
-    int snoopkit_poll(int fd, int timeout_ms) nogil
-    void libbpf_set_print(void *callback) nogil
-    int libbpf_strerror(int error_number, char *text, size_t size) nogil
-    int epoll_create1(int flags) nogil
-    int timerfd_create(int clock, int flags) nogil
-    int fcntl(int fd, int command, int argument) nogil
-    int close(int fd) nogil
-    ssize_t read(int fd, void *buffer, size_t size) nogil
-    int EPOLL_CLOEXEC, TFD_CLOEXEC, TFD_NONBLOCK, CLOCK_MONOTONIC, CLOCK_BOOTTIME, F_DUPFD_CLOEXEC
-
-# In the kernel since 6.0; its header may be older than the kernel that runs.
 cdef enum:
+    # In the kernel since 6.0; its header may be older than the kernel that runs.
     PERF_FORMAT_LOST = 1 << 4
+    SECOND_NS = 1000000000
+    # Drains that follow each other closely must not move the barrier up to where a record may still be on its
+    # way into its ring: a program can be interrupted between the record's time and its becoming visible.
+    BARRIER_NS = 5000000
+    LOG_LIMIT = 64 << 20
 
 cdef uint64_t NEVER = <uint64_t>0xffffffffffffffff
-cdef uint64_t SECOND_NS = 1000000000
-# Drains that follow each other closely must not move the barrier up to where a record may still be on its
-# way into its ring: a program can be interrupted between the record's time and its becoming visible.
-cdef uint64_t BARRIER_NS = 5000000
+cdef size_t _PAGE_SIZE = sysconf(_SC_PAGE_SIZE)
+PAGE_SIZE = _PAGE_SIZE
 
 cdef Py_ssize_t _live = 0
-cdef object _EMPTY = memoryview(b"")
-
-libbpf_set_print(<void *>snoopkit_print)
 
 
 def live_handles() -> int:
     return _live
 
 
-def libbpf_version() -> str:
-    return libbpf_version_string().decode()
-
-
-def set_log_to_stderr(bint on) -> None:
-    global snoopkit_debug
-    snoopkit_debug = on
-
-
-def boottime_ns() -> int:
-    return snoopkit_boottime_ns()
-
-
 def possible_cpus() -> int:
-    cdef int count = libbpf_num_possible_cpus()
-    if count < 0:
-        raise _failure(LoadError, -count, "count CPUs", "")
-    return count
+    return _check(libbpf_num_possible_cpus(), LoadError, "count CPUs")
 
 
 def online_cpus() -> list:
@@ -211,36 +68,98 @@ def online_cpus() -> list:
     return cpus
 
 
-cdef object _failure(type kind, int error_number, str what, str log):
+def boottime_ns() -> int:
+    return _boottime_ns()
+
+
+cdef uint64_t _boottime_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_BOOTTIME, &now)
+    return <uint64_t>now.tv_sec * SECOND_NS + <uint64_t>now.tv_nsec
+
+
+# ---- what libbpf says, and what it refuses
+
+# libbpf has one print callback for the whole process. A call that wants to know what libbpf says during it
+# puts its Log where only its own thread finds it, so calls of several threads go on side by side.
+cdef struct Log:
+    FILE *file
+    char *text
+    size_t size
+    bint everything           # debug messages too
+
+cdef Py_tss_t _log_of_thread
+cdef bint _log_to_stderr = False
+
+
+cdef int _print(libbpf_print_level level, const char *format, va_list arguments) noexcept nogil:
+    cdef Log *log = <Log *>PyThread_tss_get(&_log_of_thread)
+    cdef va_list again
+    if _log_to_stderr:
+        va_copy(again, arguments)
+        vfprintf(stderr, format, again)
+        va_end(again)
+    if log != NULL and (log.everything or level != LIBBPF_DEBUG) and ftell(log.file) < LOG_LIMIT:
+        vfprintf(log.file, format, arguments)
+    return 0
+
+
+if PyThread_tss_create(&_log_of_thread) != 0:
+    raise MemoryError()
+libbpf_set_print(_print)
+
+
+def set_log_to_stderr(bint on) -> None:
+    global _log_to_stderr
+    _log_to_stderr = on
+
+
+cdef void _listen(Log *log, bint everything) noexcept nogil:
+    memset(log, 0, sizeof(Log))
+    log.everything = everything
+    log.file = open_memstream(&log.text, &log.size)
+    if log.file != NULL:      # having no log is no reason to fail what it would tell about
+        PyThread_tss_set(&_log_of_thread, log)
+
+
+cdef str _heard(Log *log):
+    """What libbpf said on this thread since _listen, which must have been called; `log` is used up."""
+    if log.file == NULL:
+        return ""
+    PyThread_tss_set(&_log_of_thread, NULL)
+    try:
+        if fclose(log.file) != 0 or log.text == NULL:
+            return ""
+        return log.text[:log.size].decode("utf-8", "replace")
+    finally:
+        free(log.text)
+
+
+cdef object _failure(type kind, int error_number, str what, str log=""):
     """The exception for one failed call; `what` is "stage: thing"."""
     cdef char text[256]
     libbpf_strerror(error_number, text, sizeof(text))
     message = f"{what}: {text.decode('utf-8', 'replace')}"
     if kind is PackageError:
-        error = kind(message)
-    elif kind is LoadError:
-        return kind(message, errno=error_number if error_number < 4000 else None, log=log)
-    else:
+        error = PackageError(message)
+    else:     # from 4000 on are libbpf's own
         error = kind(message, errno=error_number if error_number < 4000 else None)
     error.log = log
     return error
 
 
-cdef str _log():
-    """What libbpf said on this thread since snoopkit_log_start."""
-    cdef size_t size = 0
-    cdef const char *text = snoopkit_log_stop(&size)
-    if not size:
-        return ""
-    try:
-        return text[:size].decode("utf-8", "replace")
-    finally:
-        snoopkit_log_free()
+cdef int _check(int result, type kind, str what) except -1:
+    """The result of a call that says by a negative one that it failed."""
+    if result < 0:
+        raise _failure(kind, -result, what)
+    return result
 
 
 cdef str _text(const char *text):
     return text.decode("utf-8", "surrogateescape") if text != NULL else ""
 
+
+# ---- objects, programs, links and maps
 
 @cython.no_gc
 @cython.final
@@ -250,7 +169,6 @@ cdef class _Handle:
     cdef bpf_object *object
     cdef bpf_link **links
     cdef size_t link_count
-    cdef size_t link_room
     cdef int busy
     cdef bint loaded, tried
 
@@ -275,15 +193,11 @@ cdef class _Handle:
         return self.object
 
     cdef int make_room(self) except -1:
-        cdef size_t room
-        cdef void *links
-        if self.link_count == self.link_room:
-            room = 2 * self.link_room + 8
-            links = realloc(self.links, room * sizeof(bpf_link *))
-            if links == NULL:
-                raise MemoryError()
-            self.links = <bpf_link **>links
-            self.link_room = room
+        """For one more link."""
+        cdef void *links = realloc(self.links, (self.link_count + 1) * sizeof(bpf_link *))
+        if links == NULL:
+            raise MemoryError()
+        self.links = <bpf_link **>links
         return 0
 
     cdef void detach(self, bpf_link *link) noexcept:
@@ -293,9 +207,8 @@ cdef class _Handle:
             number -= 1
             if self.links[number] == link:
                 self.link_count -= 1
-                while number < self.link_count:
-                    self.links[number] = self.links[number + 1]
-                    number += 1
+                memmove(self.links + number, self.links + number + 1,
+                        (self.link_count - number) * sizeof(bpf_link *))
                 _live -= 1
                 self.busy += 1
                 with nogil:
@@ -310,7 +223,6 @@ cdef class _Handle:
             self.detach(self.links[self.link_count - 1])
         free(self.links)
         self.links = NULL
-        self.link_room = 0
         self.object = NULL
         if object != NULL:
             _live -= 1
@@ -322,10 +234,8 @@ cdef class _Handle:
 @cython.final
 cdef class Object:
     cdef _Handle handle
-    cdef readonly str name
-    cdef readonly dict programs
-    cdef readonly dict maps
-    cdef readonly str log
+    cdef readonly str name, log
+    cdef readonly dict programs, maps
     cdef bint kernel_log
 
     def __init__(self):
@@ -340,8 +250,9 @@ cdef class Object:
         cdef const char *start = PyBytes_AS_STRING(data)
         cdef size_t size = len(data)
         cdef int error_number
-        cdef bpf_program *program = NULL
-        cdef bpf_map *map = NULL
+        cdef Log log
+        cdef bpf_program *program
+        cdef bpf_map *map
         # libbpf puts the name before those of .rodata and .bss, so it must hold neither a dot nor odd bytes.
         plain = "".join([c if c.isascii() and c.isalnum() else "_" for c in name])[:64] or "object"
         encoded = plain.encode()
@@ -355,46 +266,45 @@ cdef class Object:
         self.programs = {}
         self.maps = {}
         with nogil:
-            snoopkit_log_start(kernel_log)
+            _listen(&log, kernel_log)
             object = bpf_object__open_mem(start, size, &options)
             error_number = errno
-        self.log = _log()
+        self.handle.object = object
+        _live += object != NULL
+        self.log = _heard(&log)
         if object == NULL:
             raise _failure(PackageError, error_number, f"open: {name}: libbpf refuses the object", self.log)
-        self.handle.object = object
-        _live += 1
-        while True:
-            program = bpf_object__next_program(object, program)
-            if program == NULL:
-                break
+        program = bpf_object__next_program(object, NULL)
+        while program != NULL:
             handle = Program._of(self.handle, program)
             self.programs[handle.name] = handle
-        while True:
-            map = bpf_object__next_map(object, map)
-            if map == NULL:
-                break
+            program = bpf_object__next_program(object, program)
+        map = bpf_object__next_map(object, NULL)
+        while map != NULL:
             # A package could ask to be pinned in the BPF file system or to take over what is pinned there.
             bpf_map__set_pin_path(map, NULL)
             map_handle = Map._of(self.handle, map)
             self.maps[map_handle.name] = map_handle
+            map = bpf_object__next_map(object, map)
         return self
 
     def load(self):
         cdef bpf_object *object = self.handle.get_open()
-        cdef int result
         cdef bint everything = self.kernel_log
+        cdef int result
+        cdef Log log
         if self.handle.busy:
             raise RuntimeError("the object is in use by another thread")
         self.handle.tried = True
         self.handle.busy += 1
         with nogil:
-            snoopkit_log_start(everything)
+            _listen(&log, everything)
             result = bpf_object__load(object)
         self.handle.busy -= 1
-        log = _log()
-        self.log += log
+        heard = _heard(&log)
+        self.log += heard
         if result < 0:
-            raise _failure(LoadError, -result, f"load: {self.name}", log)
+            raise _failure(LoadError, -result, f"load: {self.name}", heard)
         self.handle.loaded = True
 
     @property
@@ -422,8 +332,7 @@ cdef class Object:
 cdef class Program:
     cdef _Handle handle
     cdef bpf_program *program
-    cdef readonly str name
-    cdef readonly str section
+    cdef readonly str name, section
 
     def __init__(self):
         raise TypeError("programs come with their Object")
@@ -445,9 +354,7 @@ cdef class Program:
     @autoload.setter
     def autoload(self, bint on):
         self.handle.get_open()
-        cdef int result = bpf_program__set_autoload(self.program, on)
-        if result < 0:
-            raise _failure(LoadError, -result, f"switch: program {self.name}", "")
+        _check(bpf_program__set_autoload(self.program, on), LoadError, f"switch: program {self.name}")
 
     @property
     def fd(self):
@@ -458,15 +365,15 @@ cdef class Program:
         return fd
 
     def attach(self):
-        return self._attach(0, None, None)
+        return self._attach(None, None)
 
     def attach_tracepoint(self, str category, str name):
-        return self._attach(1, category.encode(), name.encode())
+        return self._attach(category.encode(), name.encode())
 
     def attach_raw_tracepoint(self, str name):
-        return self._attach(2, None, name.encode())
+        return self._attach(None, name.encode())
 
-    cdef Link _attach(self, int how, bytes category, bytes name):
+    cdef Link _attach(self, bytes category, bytes name):
         global _live
         cdef Link made = Link.__new__(Link)
         cdef const char *category_text = PyBytes_AS_STRING(category) if category is not None else NULL
@@ -474,31 +381,32 @@ cdef class Program:
         cdef bpf_program *program = self.program
         cdef bpf_link *link
         cdef int error_number
-        self.handle.get_loaded()
+        cdef Log log
         self.fd
         self.handle.make_room()
         if self.handle.busy:
             raise RuntimeError("the object is in use by another thread")
         self.handle.busy += 1
         with nogil:
-            snoopkit_log_start(0)
-            if how == 0:
-                link = bpf_program__attach(program)
-            elif how == 1:
+            _listen(&log, False)
+            if category_text != NULL:
                 link = bpf_program__attach_tracepoint(program, category_text, name_text)
-            else:
+            elif name_text != NULL:
                 link = bpf_program__attach_raw_tracepoint(program, name_text)
+            else:
+                link = bpf_program__attach(program)
             error_number = errno
         self.handle.busy -= 1
-        log = _log()
+        if link != NULL:
+            self.handle.links[self.handle.link_count] = link
+            self.handle.link_count += 1
+            _live += 1
+            made.handle = self.handle
+            made.link = link
+            made.program = self.name
+        heard = _heard(&log)
         if link == NULL:
-            raise _failure(AttachError, error_number, f"attach: program {self.name}", log)
-        self.handle.links[self.handle.link_count] = link
-        self.handle.link_count += 1
-        _live += 1
-        made.handle = self.handle
-        made.link = link
-        made.program = self.name
+            raise _failure(AttachError, error_number, f"attach: program {self.name}", heard)
         return made
 
 
@@ -539,8 +447,7 @@ cdef class Map:
     cdef bpf_map *map
     cdef readonly str name
     cdef readonly int type
-    cdef readonly uint32_t key_size
-    cdef readonly uint32_t value_size
+    cdef readonly uint32_t key_size, value_size
 
     def __init__(self):
         raise TypeError("maps come with their Object")
@@ -566,9 +473,7 @@ cdef class Map:
     @max_entries.setter
     def max_entries(self, uint32_t count):
         self.handle.get_open()
-        cdef int result = bpf_map__set_max_entries(self.map, count)
-        if result < 0:
-            raise _failure(MapError, -result, f"size: map {self.name}", "")
+        _check(bpf_map__set_max_entries(self.map, count), MapError, f"size: map {self.name}")
 
     @property
     def fd(self):
@@ -578,27 +483,28 @@ cdef class Map:
             raise ValueError(f"map {self.name} was not created")
         return fd
 
+    cdef const void *initial(self, size_t *size) except NULL:
+        cdef const void *value = bpf_map__initial_value(self.map, size)
+        if value == NULL:
+            raise ValueError(f"map {self.name} has no initial value")
+        return value
+
     @property
     def initial_value(self):
         cdef size_t size = 0
-        cdef const void *value
         self.handle.get()
-        value = bpf_map__initial_value(self.map, &size)
-        if value == NULL:
-            raise ValueError(f"map {self.name} has no initial value")
-        return PyBytes_FromStringAndSize(<char *>value, size)
+        cdef const void *value = self.initial(&size)
+        return PyBytes_FromStringAndSize(<const char *>value, size)
 
     @initial_value.setter
     def initial_value(self, bytes value):
         cdef size_t size = 0
         self.handle.get_open()
-        if bpf_map__initial_value(self.map, &size) == NULL:
-            raise ValueError(f"map {self.name} has no initial value")
+        self.initial(&size)
         if <size_t>len(value) != size:
             raise ValueError(f"map {self.name} holds {size} bytes, not {len(value)}")
-        cdef int result = bpf_map__set_initial_value(self.map, PyBytes_AS_STRING(value), size)
-        if result < 0:
-            raise _failure(MapError, -result, f"set: map {self.name}", "")
+        _check(bpf_map__set_initial_value(self.map, PyBytes_AS_STRING(value), size),
+               MapError, f"set: map {self.name}")
 
     cdef size_t value_room(self) except 0:
         """Bytes that one lookup fills."""
@@ -607,62 +513,44 @@ cdef class Map:
             return (<size_t>self.value_size + 7) // 8 * 8 * <size_t>possible_cpus()
         return max(<size_t>self.value_size, <size_t>1)
 
-    cdef int check_size(self, str what, bytes value, size_t size) except -1:
+    cdef const char *sized(self, str what, bytes value, size_t size) except NULL:
+        """The first byte of `value`, which must have this size."""
         if <size_t>len(value) != size:
             raise ValueError(f"map {self.name}: a {what} has {size} bytes, not {len(value)}")
-        return 0
+        return PyBytes_AS_STRING(value)
+
+    cdef bint found(self, int result, str stage) except -1:
+        """Whether there is such a key."""
+        if result < 0 and result != -ENOENT:
+            raise _failure(MapError, -result, f"{stage}: map {self.name}")
+        return result == 0
 
     def lookup(self, bytes key):
-        cdef bytes value
-        cdef size_t room
-        cdef int result
         self.fd
-        self.check_size("key", key, self.key_size)
-        room = self.value_room()
-        value = PyBytes_FromStringAndSize(NULL, room)
-        result = bpf_map__lookup_elem(
-            self.map, PyBytes_AS_STRING(key), self.key_size, PyBytes_AS_STRING(value), room, 0)
-        if result == -ENOENT:
-            return None
-        if result < 0:
-            raise _failure(MapError, -result, f"read: map {self.name}", "")
-        return value
+        cdef size_t room = self.value_room()
+        cdef bytes value = PyBytes_FromStringAndSize(NULL, room)
+        cdef int result = bpf_map__lookup_elem(
+            self.map, self.sized("key", key, self.key_size), self.key_size, PyBytes_AS_STRING(value), room, 0)
+        return value if self.found(result, "read") else None
 
     def update(self, bytes key, bytes value):
-        cdef size_t room
         self.fd
-        room = self.value_room()
-        self.check_size("key", key, self.key_size)
-        self.check_size("value", value, room)
-        cdef int result = bpf_map__update_elem(
-            self.map, PyBytes_AS_STRING(key), self.key_size, PyBytes_AS_STRING(value), room, 0)
-        if result < 0:
-            raise _failure(MapError, -result, f"write: map {self.name}", "")
+        cdef size_t room = self.value_room()
+        _check(bpf_map__update_elem(self.map, self.sized("key", key, self.key_size), self.key_size,
+                                    self.sized("value", value, room), room, 0),
+               MapError, f"write: map {self.name}")
 
     def delete(self, bytes key):
         self.fd
-        self.check_size("key", key, self.key_size)
-        cdef int result = bpf_map__delete_elem(self.map, PyBytes_AS_STRING(key), self.key_size, 0)
-        if result == -ENOENT:
-            return False
-        if result < 0:
-            raise _failure(MapError, -result, f"delete: map {self.name}", "")
-        return True
+        return self.found(
+            bpf_map__delete_elem(self.map, self.sized("key", key, self.key_size), self.key_size, 0), "delete")
 
     def next_key(self, bytes key=None):
-        cdef bytes following = PyBytes_FromStringAndSize(NULL, self.key_size)
-        cdef int result
         self.fd
-        if key is not None:
-            self.check_size("key", key, self.key_size)
-        result = bpf_map__get_next_key(
-            self.map, PyBytes_AS_STRING(key) if key is not None else NULL,
-            PyBytes_AS_STRING(following), self.key_size)
-        if result == -ENOENT:
-            return None
-        if result < 0:
-            raise _failure(MapError, -result, f"read: map {self.name}", "")
-        return following
+        cdef bytes following = PyBytes_FromStringAndSize(NULL, self.key_size)
+        cdef const char *before = self.sized("key", key, self.key_size) if key is not None else NULL
+        cdef int result = bpf_map__get_next_key(self.map, before, PyBytes_AS_STRING(following), self.key_size)
+        return following if self.found(result, "read") else None
 
 
 # ---- records: out of the rings, into one batch, in the order of time
@@ -711,13 +599,13 @@ cdef int _grow(Store *store, size_t more_bytes, size_t more_records) noexcept no
 
 
 cdef int _consume(Ring *ring, Store *store) noexcept nogil:
-    """Moves a ring's records into the store: how many, or -1 when there is no memory.
+    """Moves a ring's records into the store; -1 when there is no memory.
 
     The kernel's size field has 16 bits and wraps for records that are too large; such a record may also have
     overwritten others. So nothing in the ring is believed that its bounds don't bear out: a record that is too
     short for what it says is left out, and where no next record can be found, the rest is given up.
     """
-    cdef uint64_t head = snoopkit_head(ring.page)
+    cdef uint64_t head = __atomic_load_n(&ring.page.data_head, __ATOMIC_ACQUIRE)
     cdef uint64_t tail = ring.page.data_tail
     cdef uint64_t waiting = head - tail
     cdef uint64_t mask = ring.size - 1
@@ -725,19 +613,18 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
     cdef uint32_t length, size
     cdef perf_event_header *header
     cdef RecordIndex *entry
-    cdef int taken = 0
 
     if waiting == 0:
         return 0
     if waiting > ring.size or (head | tail) & 7:
         ring.malformed += 1
-        snoopkit_set_tail(ring.page, head)
+        __atomic_store_n(&ring.page.data_tail, head, __ATOMIC_RELEASE)
         return 0
     if store.used + waiting > <uint64_t>0xffffffff:
         return 0      # the offsets of a batch have 32 bits: the next one takes these
     if _grow(store, waiting, waiting // 24 + 1) < 0:
         return -1
-    latest = snoopkit_boottime_ns() + SECOND_NS
+    latest = _boottime_ns() + SECOND_NS
     while tail != head:
         at = tail & mask
         header = <perf_event_header *>(ring.data + at)
@@ -770,7 +657,7 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
                     store.used += (size + 7) & ~<uint32_t>7
                     store.count += 1
                     store.sequence += 1
-                    taken += 1
+                    ring.received += 1
         elif header.type == PERF_RECORD_LOST:
             if length >= 24:
                 # header, u64 id, u64 how many, u64 time
@@ -778,9 +665,8 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
                 if length >= 32:
                     ring.lost_time_ns = (<uint64_t *>(ring.data + ((at + 24) & mask)))[0]
         tail += length
-    snoopkit_set_tail(ring.page, head)
-    ring.received += taken
-    return taken
+    __atomic_store_n(&ring.page.data_tail, head, __ATOMIC_RELEASE)
+    return 0
 
 
 cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept nogil:
@@ -791,12 +677,8 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
     """
     cdef RecordIndex *source = store.index
     cdef RecordIndex *target
-    cdef RecordIndex *left
-    cdef RecordIndex *right
-    cdef RecordIndex *left_end
-    cdef RecordIndex *right_end
     cdef size_t count = store.count
-    cdef size_t runs = 0, room = 0, number, first
+    cdef size_t runs = 0, room = 0, number, first, left, left_end, right, right_end
     cdef size_t *starts = NULL
     cdef void *memory
 
@@ -829,22 +711,19 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
     while runs > 1:
         number = 0
         while number < runs:
-            left = source + starts[number]
-            left_end = source + starts[number + 1]
-            first = starts[number]
-            if number + 1 < runs:
-                right = left_end
-                right_end = source + starts[number + 2]
-                while left != left_end and right != right_end:
-                    if right.time_ns < left.time_ns:
-                        target[first] = right[0]
-                        right += 1
-                    else:
-                        target[first] = left[0]
-                        left += 1
-                    first += 1
-                memcpy(target + first, right, (right_end - right) * sizeof(RecordIndex))
-            memcpy(target + first, left, (left_end - left) * sizeof(RecordIndex))
+            first = left = starts[number]
+            left_end = right = starts[number + 1]
+            right_end = starts[min(number + 2, runs)]
+            while left != left_end and right != right_end:
+                if source[right].time_ns < source[left].time_ns:
+                    target[first] = source[right]
+                    right += 1
+                else:
+                    target[first] = source[left]
+                    left += 1
+                first += 1
+            memcpy(target + first, source + left, (left_end - left) * sizeof(RecordIndex))
+            memcpy(target + first, source + right, (right_end - right) * sizeof(RecordIndex))
             starts[number // 2] = starts[number]
             number += 2
         runs = (runs + 1) // 2
@@ -870,91 +749,122 @@ cdef size_t _count_until(RecordIndex *index, size_t count, uint64_t time_ns) noe
     return low
 
 
+cdef void _free(Store *store) noexcept nogil:
+    free(store.data)
+    free(store.index)
+    memset(store, 0, sizeof(Store))
+
+
 @cython.no_gc
 @cython.final
 cdef class _Pool:
     """Memory of batches that nobody looks at any more: fresh pages would cost more than filling them."""
 
-    cdef void *spare[2]
-    cdef size_t size[2]
+    cdef Store spare[2]
     cdef int count
 
     def __dealloc__(self):
         while self.count:
             self.count -= 1
-            free(self.spare[self.count])
+            _free(self.spare + self.count)
 
-    cdef void *take(self, size_t least, size_t *size) except NULL:
-        cdef void *memory
+    cdef int take(self, Store *store, size_t bytes, size_t records) except -1:
+        """An empty store with room for this much."""
+        memset(store, 0, sizeof(Store))
         if self.count:
             self.count -= 1
-            memory = self.spare[self.count]
-            size[0] = self.size[self.count]
-            if size[0] >= least:
-                return memory
-            free(memory)
-        size[0] = max(least, <size_t>65536)
-        memory = malloc(size[0])
-        if memory == NULL:
+            store[0] = self.spare[self.count]
+            store.used = store.count = 0
+        if _grow(store, max(bytes, <size_t>65536), max(records, <size_t>2048)) < 0:
+            _free(store)
             raise MemoryError()
-        return memory
+        return 0
 
-    cdef void give(self, void *memory, size_t size) noexcept:
+    cdef void give(self, Store *store) noexcept:
         if self.count < 2:
-            self.spare[self.count] = memory
-            self.size[self.count] = size
+            self.spare[self.count] = store[0]
             self.count += 1
         else:
-            free(memory)
+            _free(store)
 
 
 @cython.no_gc
 @cython.final
-cdef class _Memory:
-    """Bytes of one batch, read-only through the buffer protocol."""
-
+cdef class _Batch:
     cdef _Pool pool
-    cdef void *memory
-    cdef size_t room
-    cdef Py_ssize_t used
+    cdef Store store
 
     def __dealloc__(self):
-        if self.memory != NULL:
-            self.pool.give(self.memory, self.room)
+        if self.pool is not None:
+            self.pool.give(&self.store)
+
+
+@cython.no_gc
+@cython.final
+cdef class _Bytes:
+    """Bytes of one batch, read-only through the buffer protocol."""
+
+    cdef _Batch batch
+    cdef void *first
+    cdef Py_ssize_t size
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self.memory, self.used, 1, flags)
+        PyBuffer_FillInfo(buffer, self, self.first, self.size, 1, flags)
+
+
+cdef object _view(_Batch batch, void *first, size_t size):
+    cdef _Bytes bytes = _Bytes.__new__(_Bytes)
+    bytes.batch = batch
+    bytes.first = first
+    bytes.size = size
+    return memoryview(bytes)
+
+
+cdef object _EMPTY = memoryview(b"")
 
 
 cdef bpf_perf_event_ret _unused(void *context, int cpu, perf_event_header *event) noexcept nogil:
     return LIBBPF_PERF_EVENT_CONT     # libbpf wants a callback; the rings are read by _consume
 
 
+cdef int _set_timer(int fd, uint64_t first_ns, uint64_t interval_ns) noexcept nogil:
+    cdef itimerspec timer
+    timer.it_value.tv_sec = first_ns // SECOND_NS
+    timer.it_value.tv_nsec = first_ns % SECOND_NS
+    timer.it_interval.tv_sec = interval_ns // SECOND_NS
+    timer.it_interval.tv_nsec = interval_ns % SECOND_NS
+    return timerfd_settime(fd, 0, &timer, NULL)
+
+
+cdef int _watch(int epoll_fd, int fd) noexcept nogil:
+    cdef epoll_event event
+    memset(&event, 0, sizeof(event))
+    event.events = EPOLLIN
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)
+
+
+cdef struct RingGroup:        # the rings of one map
+    perf_buffer *buffer
+    int map_fd
+
+
 @cython.final
 cdef class PerfReader:
-    cdef perf_buffer **buffers
-    cdef int *map_fds
-    cdef int map_count
+    cdef RingGroup *groups
     cdef Ring *rings
-    cdef int ring_count
-    cdef int epoll_fd
-    cdef int timer_fd
+    cdef int group_count, ring_count, epoll_fd, timer_fd
     cdef bint busy, closing
-    cdef uint64_t barrier_ns
-    cdef uint64_t drained_ns
-    cdef uint64_t interval_ns
+    cdef uint64_t interval_ns, drained_ns, barrier_ns
     cdef Store store
     cdef RecordIndex *spare
     cdef size_t spare_room
-    cdef _Pool data_pool
-    cdef _Pool index_pool
+    cdef _Pool pool
     cdef readonly bint has_lost_counter
 
     def __cinit__(self):
         self.epoll_fd = -1
         self.timer_fd = -1
-        self.data_pool = _Pool.__new__(_Pool)
-        self.index_pool = _Pool.__new__(_Pool)
+        self.pool = _Pool.__new__(_Pool)
 
     def __init__(self, maps, *, uint64_t drain_interval_ns=20_000_000):
         global _live
@@ -967,7 +877,7 @@ cdef class PerfReader:
             raise ValueError("a reader needs at least one map")
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll_fd < 0:
-            raise _failure(MapError, errno, "open rings", "")
+            raise _failure(MapError, errno, "open rings")
         _live += 1
         self.closing = False
         try:
@@ -979,32 +889,31 @@ cdef class PerfReader:
 
     cdef int _open(self, list maps) except -1:
         cdef list cpus = online_cpus()
-        cdef int number = 0
         self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-        if (self.timer_fd < 0 or snoopkit_set_timer(self.timer_fd, self.interval_ns, 0) < 0
-                or snoopkit_watch(self.epoll_fd, self.timer_fd) < 0):
-            raise _failure(MapError, errno, "open rings", "")
+        if (self.timer_fd < 0 or _set_timer(self.timer_fd, self.interval_ns, self.interval_ns) < 0
+                or _watch(self.epoll_fd, self.timer_fd) < 0):
+            raise _failure(MapError, errno, "open rings")
         self.has_lost_counter = True
-        self.buffers = <perf_buffer **>calloc(len(maps), sizeof(perf_buffer *))
-        self.map_fds = <int *>malloc(len(maps) * sizeof(int))
+        self.groups = <RingGroup *>calloc(len(maps), sizeof(RingGroup))
         self.rings = <Ring *>calloc(len(maps) * len(cpus), sizeof(Ring))
-        if self.buffers == NULL or self.map_fds == NULL or self.rings == NULL:
+        if self.groups == NULL or self.rings == NULL:
             raise MemoryError()
         for map, pages in maps:
-            self._open_map(map, pages, cpus, number)
-            number += 1
-        self.barrier_ns = self.drained_ns = snoopkit_boottime_ns()
+            self._open_map(map, pages, cpus)
+        self.barrier_ns = self.drained_ns = _boottime_ns()
         return 0
 
-    cdef int _open_map(self, Map map, size_t pages, list cpus, int number) except -1:
+    cdef int _open_map(self, Map map, size_t pages, list cpus) except -1:
         cdef perf_event_attr attributes
         cdef perf_buffer_raw_opts options
-        cdef perf_buffer *buffer
+        cdef RingGroup *group = self.groups + self.group_count
         cdef Ring *ring
         cdef int *keys
         cdef int fd, error_number, count = 0, index
         cdef void *memory = NULL
         cdef size_t size = 0
+        cdef Log log
+        where = f"open rings: map {map.name}"
         if map.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY:
             raise ValueError(f"map {map.name} is no perf event array")
         if pages == 0 or pages & (pages - 1):
@@ -1012,9 +921,9 @@ cdef class PerfReader:
         # The reader must be able to take its rings out of the map after the object is closed.
         fd = fcntl(map.fd, F_DUPFD_CLOEXEC, 3)
         if fd < 0:
-            raise _failure(MapError, errno, f"open rings: map {map.name}", "")
-        self.map_fds[number] = fd
-        self.map_count = number + 1
+            raise _failure(MapError, errno, where)
+        group.map_fd = fd
+        self.group_count += 1
         memset(&attributes, 0, sizeof(attributes))
         attributes.size = sizeof(attributes)
         attributes.type = PERF_TYPE_SOFTWARE
@@ -1042,32 +951,29 @@ cdef class PerfReader:
             while True:
                 attributes.read_format = PERF_FORMAT_LOST if self.has_lost_counter else 0
                 with nogil:
-                    snoopkit_log_start(0)
-                    buffer = perf_buffer__new_raw(fd, pages, &attributes, _unused, NULL, &options)
+                    _listen(&log, False)
+                    group.buffer = perf_buffer__new_raw(fd, pages, &attributes, _unused, NULL, &options)
                     error_number = errno
-                log = _log()
-                if buffer != NULL or error_number != EINVAL or not self.has_lost_counter:
+                heard = _heard(&log)
+                if group.buffer != NULL or error_number != EINVAL or not self.has_lost_counter:
                     break
                 self.has_lost_counter = False     # before 6.0 the kernel knows no such format
-            if buffer == NULL:
-                raise _failure(MapError, error_number, f"open rings: map {map.name}", log)
-            self.buffers[number] = buffer
+            if group.buffer == NULL:
+                raise _failure(MapError, error_number, where, heard)
             for index in range(count):
-                error_number = -perf_buffer__buffer(buffer, index, &memory, &size)
-                if error_number:
-                    raise _failure(MapError, error_number, f"open rings: map {map.name}", "")
+                _check(perf_buffer__buffer(group.buffer, index, &memory, &size), MapError, where)
                 ring = self.rings + self.ring_count
                 ring.page = <perf_event_mmap_page *>memory
                 ring.data = <char *>memory + ring.page.data_offset
                 ring.size = ring.page.data_size
-                ring.fd = perf_buffer__buffer_fd(buffer, index)
+                ring.fd = perf_buffer__buffer_fd(group.buffer, index)
                 ring.cpu = keys[index]
-                ring.map = number
+                ring.map = self.group_count - 1
                 self.ring_count += 1
         finally:
             free(keys)
-        if snoopkit_watch(self.epoll_fd, perf_buffer__epoll_fd(buffer)) < 0:
-            raise _failure(MapError, errno, f"open rings: map {map.name}", "")
+        if _watch(self.epoll_fd, perf_buffer__epoll_fd(group.buffer)) < 0:
+            raise _failure(MapError, errno, where)
         return 0
 
     def __dealloc__(self):
@@ -1075,7 +981,8 @@ cdef class PerfReader:
 
     cdef void _release(self) noexcept:
         global _live
-        cdef int number
+        cdef RingGroup *groups = self.groups
+        cdef int number, count = self.group_count
         if self.epoll_fd >= 0:
             _live -= 1
             close(self.epoll_fd)
@@ -1083,23 +990,20 @@ cdef class PerfReader:
         if self.timer_fd >= 0:
             close(self.timer_fd)
         self.timer_fd = -1
-        for number in range(self.map_count):
+        # Another thread may close while this one unmaps.
+        self.groups = NULL
+        self.group_count = self.ring_count = 0
+        for number in range(count):
             with nogil:
-                perf_buffer__free(self.buffers[number])
-            close(self.map_fds[number])
-        self.map_count = self.ring_count = 0
-        free(self.buffers)
-        free(self.map_fds)
+                perf_buffer__free(groups[number].buffer)
+            close(groups[number].map_fd)
+        free(groups)
         free(self.rings)
-        free(self.store.data)
-        free(self.store.index)
         free(self.spare)
-        self.buffers = NULL
-        self.map_fds = NULL
         self.rings = NULL
         self.spare = NULL
         self.spare_room = 0
-        memset(&self.store, 0, sizeof(Store))
+        _free(&self.store)
 
     cdef int _enter(self) except -1:
         if self.epoll_fd < 0 or self.closing:
@@ -1122,16 +1026,19 @@ cdef class PerfReader:
     def wait(self, timeout=None):
         cdef int timeout_ms = -1
         cdef int result, error_number
+        cdef pollfd item
         if timeout is not None:
             timeout_ms = <int>min(max(timeout, 0.0) * 1000.0 + 0.999, 2e9)
         self._enter()
+        item.fd = self.epoll_fd
+        item.events = POLLIN
         try:
             with nogil:
-                result = snoopkit_poll(self.epoll_fd, timeout_ms)
+                result = poll(&item, 1, timeout_ms)
                 error_number = errno
             if result < 0:
                 if error_number != EINTR:
-                    raise _failure(MapError, error_number, "wait", "")
+                    raise _failure(MapError, error_number, "wait")
                 PyErr_CheckSignals()
             return result > 0
         finally:
@@ -1144,7 +1051,7 @@ cdef class PerfReader:
         self._enter()
         try:
             with nogil:
-                begun_ns = snoopkit_boottime_ns()
+                begun_ns = _boottime_ns()
                 read(self.timer_fd, &ticks, sizeof(ticks))
                 for number in range(self.ring_count):
                     result = _consume(self.rings + number, &self.store)
@@ -1171,21 +1078,12 @@ cdef class PerfReader:
     cdef tuple _hand_out(self, size_t ready):
         """The first `ready` records as a batch of their own; the others begin the next store."""
         cdef Store held
-        cdef _Memory data = _Memory.__new__(_Memory)
-        cdef _Memory index = _Memory.__new__(_Memory)
+        cdef _Batch batch = _Batch.__new__(_Batch)
         cdef RecordIndex *entry
-        cdef size_t number, bytes_held = 0, room = 0
+        cdef size_t number, bytes_held = 0
         for number in range(ready, self.store.count):
             bytes_held += (self.store.index[number].size_bytes + 7) & ~<uint32_t>7
-        memset(&held, 0, sizeof(held))
-        held.data = <char *>self.data_pool.take(bytes_held, &held.room)
-        try:
-            held.index = <RecordIndex *>self.index_pool.take(
-                (self.store.count - ready) * sizeof(RecordIndex), &room)
-        except MemoryError:
-            free(held.data)
-            raise
-        held.index_room = room // sizeof(RecordIndex)
+        self.pool.take(&held, bytes_held, self.store.count - ready)
         held.sequence = self.store.sequence
         for number in range(ready, self.store.count):
             entry = held.index + held.count
@@ -1194,21 +1092,16 @@ cdef class PerfReader:
             entry.offset_bytes = <uint32_t>held.used
             held.used += (entry.size_bytes + 7) & ~<uint32_t>7
             held.count += 1
-        data.pool = self.data_pool
-        data.memory = self.store.data
-        data.room = self.store.room
-        data.used = self.store.used
-        index.pool = self.index_pool
-        index.memory = self.store.index
-        index.room = self.store.index_room * sizeof(RecordIndex)
-        index.used = ready * sizeof(RecordIndex)
+        batch.pool = self.pool
+        batch.store = self.store
         self.store = held
-        return memoryview(data), memoryview(index)
+        return (_view(batch, batch.store.data, batch.store.used),
+                _view(batch, batch.store.index, ready * sizeof(RecordIndex)))
 
     @property
     def received(self):
         cdef int number
-        counts = [0] * self.map_count
+        counts = [0] * self.group_count
         for number in range(self.ring_count):
             counts[self.rings[number].map] += self.rings[number].received
         return tuple(counts)
@@ -1248,7 +1141,7 @@ cdef class PerfReader:
         if self.busy:
             # Another thread waits or drains: it closes the rings itself when it comes back, which is now.
             self.closing = True
-            snoopkit_set_timer(self.timer_fd, self.interval_ns, 1)
+            _set_timer(self.timer_fd, 1, self.interval_ns)
         else:
             self._release()
 
@@ -1265,43 +1158,13 @@ cdef class PerfReader:
         self.close()
 
 
-def _page_size() -> int:
-    import os
-
-    return os.sysconf("SC_PAGE_SIZE")
-
-
-cdef size_t _PAGE_SIZE = _page_size()
-PAGE_SIZE = _PAGE_SIZE
-
-
-# ---- the same code over bytes of a test's choosing
-
-def _sort_index(bytes index) -> bytes:
-    """The drain's sort, over packed RecordIndex entries."""
-    cdef Store store
-    cdef RecordIndex *spare = NULL
-    cdef size_t spare_room = 0
-    memset(&store, 0, sizeof(store))
-    try:
-        if _grow(&store, 0, len(index) // sizeof(RecordIndex) + 1) < 0:
-            raise MemoryError()
-        store.count = len(index) // sizeof(RecordIndex)
-        memcpy(store.index, PyBytes_AS_STRING(index), store.count * sizeof(RecordIndex))
-        if _sort(&store, &spare, &spare_room) < 0:
-            raise MemoryError()
-        return PyBytes_FromStringAndSize(<char *>store.index, store.count * sizeof(RecordIndex))
-    finally:
-        free(store.index)
-        free(spare)
-
-
-def _consume_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
-    """The drain's reading of one ring whose data are these bytes (a power of two): data, index, malformed, lost."""
+def _read_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
+    """A drain of one ring whose data are these bytes, for tests: data, sorted index, malformed, lost."""
     cdef Store store
     cdef Ring ring
     cdef perf_event_mmap_page page
-    cdef size_t size = len(ring_data)
+    cdef RecordIndex *spare = NULL
+    cdef size_t spare_room = 0, size = len(ring_data)
     if size < 8 or size & (size - 1):
         raise ValueError("a ring's size is a power of two")
     memset(&store, 0, sizeof(store))
@@ -1311,12 +1174,9 @@ def _consume_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
     page.data_tail = tail
     ring.page = &page
     ring.size = size
-    ring.data = <char *>malloc(size)
-    if ring.data == NULL:
-        raise MemoryError()
+    ring.data = PyBytes_AS_STRING(ring_data)
     try:
-        memcpy(ring.data, PyBytes_AS_STRING(ring_data), size)
-        if _consume(&ring, &store) < 0:
+        if _consume(&ring, &store) < 0 or _sort(&store, &spare, &spare_room) < 0:
             raise MemoryError()
         return (
             PyBytes_FromStringAndSize(store.data, store.used),
@@ -1325,6 +1185,5 @@ def _consume_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
             ring.lost_records,
         )
     finally:
-        free(ring.data)
-        free(store.data)
-        free(store.index)
+        free(spare)
+        _free(&store)

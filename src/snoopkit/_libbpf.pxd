@@ -1,6 +1,8 @@
 # What snoopkit uses of libbpf (1.1 or later) and of the kernel's perf interface. Declarations only.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from snoopkit._system cimport va_list
+
 cdef extern from "linux/perf_event.h" nogil:
     enum:
         PERF_TYPE_SOFTWARE
@@ -70,7 +72,13 @@ cdef extern from "bpf/libbpf.h" nogil:
         int *cpus
         int *map_keys
 
-    const char *libbpf_version_string()
+    enum libbpf_print_level:
+        LIBBPF_DEBUG
+    ctypedef int (*libbpf_print_fn_t)(
+        libbpf_print_level level, const char *format, va_list arguments) noexcept nogil
+
+    libbpf_print_fn_t libbpf_set_print(libbpf_print_fn_t print)
+    int libbpf_strerror(int error_number, char *text, size_t size)
     int libbpf_num_possible_cpus()
 
     bpf_object *bpf_object__open_mem(const void *data, size_t size, const bpf_object_open_opts *options)
@@ -114,6 +122,5 @@ cdef extern from "bpf/libbpf.h" nogil:
         void *context, const perf_buffer_raw_opts *options)
     void perf_buffer__free(perf_buffer *buffer)
     int perf_buffer__epoll_fd(const perf_buffer *buffer)
-    size_t perf_buffer__buffer_cnt(const perf_buffer *buffer)
     int perf_buffer__buffer_fd(const perf_buffer *buffer, size_t number)
     int perf_buffer__buffer(perf_buffer *buffer, int number, void **memory, size_t *size)

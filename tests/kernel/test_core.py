@@ -335,6 +335,37 @@ def test_logs_of_threads_do_not_mix(bursts: snoopkit.Package) -> None:
         assert all(f"hook{number}" in log and log.count("hook") == 1 for log in told)
 
 
+def test_threads_that_load_at_once_have_their_own_logs(
+    bursts: snoopkit.Package, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = ("truth", "outputs")
+    logs: dict[str, list[str]] = {name: [] for name in names}
+    together = threading.Barrier(len(names))
+
+    def refuse(name: str) -> None:
+        for _ in range(50):
+            with opened(bursts, load=False) as object:
+                object.maps[name].max_entries = 0xFFFFFFFF
+                together.wait(20)
+                with pytest.raises(LoadError) as failed:
+                    object.load()
+                assert object.log.endswith(failed.value.log)
+                logs[name].append(object.log)
+
+    threads = [threading.Thread(target=refuse, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, other in (names, names[::-1]):
+        assert len(logs[name]) == 50
+        for log in logs[name]:
+            assert f"map '{name}': failed to create" in log
+            assert other not in log
+            assert log.count("failed to load object") == 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_log_goes_to_stderr_where_asked(
     hooks: snoopkit.Package, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,6 +376,10 @@ def test_the_log_goes_to_stderr_where_asked(
     finally:
         _core.set_log_to_stderr(False)
     assert "libbpf: " in capfd.readouterr().err
+    with pytest.raises(PackageError) as refused:
+        _core.Object.open(bytes(4096), "bad")
+    assert "libbpf: " in refused.value.log  # type: ignore[attr-defined]
+    assert capfd.readouterr().err == ""
 
 
 def test_the_verifier_explains_where_asked(hooks: snoopkit.Package) -> None:

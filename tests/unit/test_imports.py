@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "skeleton": SEAM | {"anchors"},
     "compiler": SEAM | {"anchors", "annotations", "skeleton"},
     # run half: no compiler
-    "_core": {"errors", "record", "_libbpf"},
+    "_core": {"errors", "record", "_libbpf", "_system"},
     "features": {"errors", "btf", "_core"},
     "loader": SEAM | LIVE,
     "attach": SEAM | LIVE | {"loader"},

@@ -1,4 +1,4 @@
-"""What is read out of a ring, over bytes that no kernel would write; and the sort of the index. No kernel, no root."""
+"""What is read out of a ring, over bytes that no kernel would write; and how they are sorted. No kernel, no root."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lost(count: int) -> bytes:
 def read(ring: bytes, tail: int = 0, head: int | None = None) -> tuple[list[tuple[int, bytes]], int, int]:
     """The records' times and bytes, how many were malformed, how many lost."""
     size = 1 << max(len(ring) - 1, 4095).bit_length()
-    data, index, malformed, missing = _core._consume_bytes(
+    data, index, malformed, missing = _core._read_bytes(
         ring.ljust(size, b"\0"), tail, len(ring) if head is None else head
     )
     return (
@@ -108,15 +108,23 @@ def test_forged_headers_are_read_within_bounds(headers: list[tuple[int, int, int
     assert sum(len(data) + 20 for _, data in found) <= 4096
 
 
+def sorted_index(times: list[int]) -> list[tuple[int, int]]:
+    """Times and arrival, as sorted, of records that arrived with these times."""
+    ring = b"".join(sample(time, b"") for time in times)
+    _, index, malformed, _ = _core._read_bytes(
+        ring.ljust(1 << max(len(ring) - 1, 4095).bit_length()), 0, len(ring)
+    )
+    assert malformed == 0
+    return [(time_ns, sequence) for time_ns, _, _, sequence, *_ in ENTRY.iter_unpack(index)]
+
+
 @given(st.lists(st.lists(st.integers(0, 50), max_size=30), max_size=10), st.booleans())
 def test_the_index_is_sorted_by_time_and_arrival(runs: list[list[int]], sort_runs: bool) -> None:
     times = [time for run in runs for time in (sorted(run) if sort_runs else run)]
-    entries = [(time, 0, 0, arrival, 0, 0) for arrival, time in enumerate(times)]
-    packed = _core._sort_index(b"".join(ENTRY.pack(*entry) for entry in entries))
-    assert list(ENTRY.iter_unpack(packed)) == sorted(entries)
+    assert sorted_index(times) == sorted((time, arrival) for arrival, time in enumerate(times))
 
 
 def test_a_large_index_in_the_worst_order() -> None:
     count = 20_000
-    packed = _core._sort_index(b"".join(ENTRY.pack(count - n, n, 0, n, 0, 0) for n in range(count)))
-    assert [entry[0] for entry in ENTRY.iter_unpack(packed)] == list(range(1, count + 1))
+    times = list(range(count, 0, -1))
+    assert sorted_index(times) == [(time, count - time) for time in range(1, count + 1)]

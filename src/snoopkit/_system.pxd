@@ -1,0 +1,56 @@
+# What snoopkit uses of the C library, the compiler and Python, where Cython has no declarations. Declarations only.
+from libc.stdint cimport uint32_t
+from libc.stdio cimport FILE
+from posix.time cimport itimerspec
+
+cdef extern from "stdarg.h" nogil:
+    ctypedef struct va_list:
+        pass
+    void va_copy(va_list to, va_list from_)
+    void va_end(va_list arguments)
+
+cdef extern from "stdio.h" nogil:
+    int vfprintf(FILE *file, const char *format, va_list arguments)
+
+cdef extern from "poll.h" nogil:
+    enum:
+        POLLIN
+
+    struct pollfd:
+        int fd
+        short events
+    int poll(pollfd *items, unsigned long count, int timeout_ms)
+
+cdef extern from "sys/epoll.h" nogil:
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLLIN
+
+    struct epoll_event:
+        uint32_t events
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event *event)
+
+cdef extern from "sys/timerfd.h" nogil:
+    enum:
+        TFD_CLOEXEC
+        TFD_NONBLOCK
+
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *new, itimerspec *old)
+
+cdef extern from *:
+    enum:
+        __ATOMIC_ACQUIRE
+        __ATOMIC_RELEASE
+
+    # The compiler's: they take an integer of any size.
+    unsigned long long __atomic_load_n(void *place, int order) nogil
+    void __atomic_store_n(void *place, unsigned long long value, int order) nogil
+
+cdef extern from "Python.h" nogil:
+    # What a thread keeps for itself; none of these needs the interpreter lock.
+    int PyThread_tss_create(Py_tss_t *key)
+    int PyThread_tss_set(Py_tss_t *key, void *value)
+    void *PyThread_tss_get(Py_tss_t *key)
