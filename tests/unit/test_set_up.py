@@ -69,16 +69,35 @@ def test_help_lists_every_target(checkout: Path) -> None:
     ]
 
 
-def test_without_apt_the_missing_packages_are_named(checkout: Path, tmp_path: Path) -> None:
-    few = tmp_path / "bin"
-    few.mkdir()
+@pytest.fixture
+def few_tools(tmp_path: Path) -> Path:
+    """A PATH with the little that the script itself needs, on a machine that lacks the rest."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
     for name in ("sh", "dirname", "grep", "id", "cat", "sed"):
-        (few / name).symlink_to(shutil.which(name) or "")
-    result = call(checkout, "tools/setup.sh", "run", path=str(few))
+        (folder / name).symlink_to(shutil.which(name) or "")
+    return folder
+
+
+def test_without_apt_the_missing_packages_are_named(checkout: Path, few_tools: Path) -> None:
+    result = call(checkout, "tools/setup.sh", "run", path=str(few_tools))
     assert result.returncode == 1
     for name in ("gcc", "pkg-config", "libbpf-dev"):
         assert name in result.stderr
     assert not (checkout / ".venv").exists()
+
+
+def test_without_root_the_command_for_root_is_named(checkout: Path, few_tools: Path) -> None:
+    (few_tools / "id").unlink()
+    for name, body in (("id", "echo 1000"), ("apt-get", 'echo "apt-get was called"; exit 1')):
+        (few_tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (few_tools / name).chmod(0o755)
+    result = call(checkout, "tools/setup.sh", "build", path=str(few_tools))
+    assert result.returncode == 1
+    assert "apt-get install -y" in result.stderr
+    assert " gcc " in result.stderr
+    assert " clang" in result.stderr
+    assert "apt-get was called" not in result.stdout + result.stderr
 
 
 def test_an_unknown_level_is_a_usage_error(checkout: Path) -> None:
