@@ -148,6 +148,7 @@ cdef class Program:
         cdef Py_ssize_t k
         cdef double real
         cdef float single
+        cdef uint32_t half
         cdef list items
         if op == TEXT:
             return text(at, step.size)
@@ -184,9 +185,10 @@ cdef class Program:
         if op == ENUM_SIGNED:
             return self.named(i, extend(number, step.size))
         if step.size == 4:
-            (<uint32_t *> &single)[0] = <uint32_t> number
+            half = <uint32_t> number
+            memcpy(&single, &half, 4)
             return <double> single
-        (<uint64_t *> &real)[0] = number
+        memcpy(&real, &number, 8)
         return real
 
     cdef object named(self, Py_ssize_t i, object number):
