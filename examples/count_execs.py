@@ -1,6 +1,6 @@
 """Which commands does this machine run, and how often do they fail? Needs root, no clang.
 
-    sudo .venv/bin/python examples/count_execs.py [SECONDS]
+sudo .venv/bin/python examples/count_execs.py [SECONDS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Compile the lesson's program and print its events: the whole way in one file. Needs clang, and root to run.
 
-    sudo .venv/bin/python examples/print_execs.py [SECONDS]
+sudo .venv/bin/python examples/print_execs.py [SECONDS]
 """
 
 import sys

@@ -235,8 +235,13 @@ def _children_first(
     for root in types:
         if depth[root.id] != unseen:
             continue
+        children = children_of(root)
+        if not children:  # most types
+            depth[root.id] = 1
+            order.append(root.id)
+            continue
         depth[root.id] = waiting
-        stack = [(root.id, children_of(root), 0)]
+        stack = [(root.id, children, 0)]
         while stack:
             type_id, children, done = stack.pop()
             while done < len(children) and depth[children[done]] > unseen:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from . import attach as attaching
-from . import events, loader
-from . import transport as transports
+from . import attach as attaching, events, loader, transport as transports
 from .events import Lost
 
 TYPE_CHECKING = False
@@ -35,9 +33,9 @@ def run(
 ) -> Snoop:
     """Load `package` into the kernel, attach its programs and return the running `Snoop`.
 
-    `package` may be a path. `options` are the package's own, by name; `attach` goes from a program's name to its target, where it isn't
-    the one in the source; `transport` is "perf", or None for what the package has; `buffer_bytes` is the size of
-    the events' ring per CPU, a power of two of pages.
+    `package` may be a path. `options` are the package's own, by name; `attach` goes from a program's name to its
+    target, where it isn't the one in the source; `transport` is "perf", or None for what the package has;
+    `buffer_bytes` is the size of the events' ring per CPU, a power of two of pages.
 
     Raises OptionError, LoadError, AttachError, MapError or UnsupportedError; whatever was loaded by then is gone.
     """

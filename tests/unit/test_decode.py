@@ -9,8 +9,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from snoopkit import _decode, layout
 from snoopkit.events import Event, Lost, _make_class, nested_class
