@@ -182,6 +182,6 @@ def test_the_same_name_twice_is_refused() -> None:
     writer = BtfWriter()
     number = writer.integer("int", 4, signed=True)
     inner = writer.struct("", 4, [("a", number, 0)])
-    outer = writer.struct("outer", 8, [("a", number, 0), ("", inner, 4)])
+    outer = writer.struct("outer", 8, [("a", number, 0), ("", inner, 32)])
     with pytest.raises(PackageError, match="two members are called 'a'"):
         layout.struct_type(Btf.parse(writer.blob()), outer)
