@@ -369,3 +369,10 @@ def test_a_missing_file_is_named() -> None:
     process = subprocess.run([BIN / "snoopkit", "run", "nowhere.json"], capture_output=True, text=True)
     assert process.returncode == 1
     assert process.stderr == "snoopkit run: error: nowhere.json: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", [["snoopkit", "run"], ["ecli"], ["ecli", "run", "-j"]])
+def test_a_missing_target_is_asked_for_by_its_name(command: list[str]) -> None:
+    process = subprocess.run([BIN / command[0], *command[1:]], capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr.endswith(": error: the following arguments are required: TARGET\n")

@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
 def add_target(parser: argparse.ArgumentParser) -> None:
     """TARGET, and behind it whatever the package itself understands."""
     parser.add_argument("target", metavar="TARGET", help="a package file, or - for standard input")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # so that no message asks for it
 
 
 def run_package(
