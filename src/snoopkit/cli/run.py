@@ -30,6 +30,9 @@ def main(argv: Sequence[str]) -> int:
         epilog="snoopkit run TARGET --help shows the package's own options.",
         allow_abbrev=False,
     )
+    from .. import __version__
+
+    parser.add_argument("--version", action="version", version=f"snoopkit {__version__}")
     add_live_options(parser)
     add_target(parser)
     from ..render import writer
