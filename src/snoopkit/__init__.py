@@ -34,6 +34,7 @@ _HOMES = {
     "build": "compiler",
     "command": "cli.command",
     "run": "session",
+    "supports": "features",
 }
 
 __all__ = sorted(_HOMES)
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         UnsupportedError as UnsupportedError,
     )
     from .events import Event as Event, Lost as Lost
+    from .features import supports as supports
     from .layout import StructType as StructType
     from .options import OptionSpec as OptionSpec
     from .package import Package as Package

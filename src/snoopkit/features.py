@@ -7,6 +7,7 @@ once it is known; capabilities, mounts and limits are looked up each time.
 from __future__ import annotations
 
 import os
+from struct import error as UnpackError, unpack
 
 __all__ = [
     "KERNEL_BTF",
@@ -17,6 +18,7 @@ __all__ = [
     "missing_capabilities",
     "perf_event_mlock_kb",
     "possible_cpus",
+    "supports",
     "tracefs",
     "tracefs_readable",
     "unprivileged_bpf",
@@ -35,6 +37,7 @@ _CAPABILITIES = {
 }
 
 _known_btf: bool | None = None
+_known_tracepoints: frozenset[bytes] | None = None
 _known_cpus: int | None = None
 
 
@@ -44,6 +47,35 @@ def kernel_btf() -> bool | None:
     if _known_btf is None:
         _known_btf = _exists(KERNEL_BTF)
     return _known_btf
+
+
+def supports(section: str) -> bool | None:
+    """Whether this kernel has the hook that a program's section names, and this process can look it up; for
+    `tp_btf/NAME`, `raw_tp/NAME` and `tp/CATEGORY/NAME`. A leading `?` changes nothing. It says nothing of permission to
+    load or attach. None where that can't be told."""
+    kind, _, name = section.removeprefix("?").partition("/")
+    if kind in ("tp", "tracepoint"):
+        path = tracefs()
+        return path is not None and _exists(f"{path}/events/{name}") is True
+    if kind not in ("tp_btf", "raw_tp", "raw_tracepoint"):
+        return None
+    global _known_tracepoints
+    if _known_tracepoints is None:
+        _known_tracepoints = _tracepoints()
+    return name.encode() in _known_tracepoints if _known_tracepoints else None
+
+
+def _tracepoints() -> frozenset[bytes]:
+    """The kernel's own raw tracepoints: its BTF has a typedef `btf_trace_NAME` for each. Only its strings are read."""
+    try:
+        with open(KERNEL_BTF, "rb") as file:
+            header_bytes, strings_at, size = unpack("=4xI8xII", file.read(24))
+            file.seek(header_bytes + strings_at)
+            strings = file.read(size)
+    except (OSError, UnpackError):
+        return frozenset()
+    mark = b"\0btf_trace_"
+    return frozenset(text.partition(b"\0")[0] for text in strings.split(mark)[1:])
 
 
 def possible_cpus() -> int:

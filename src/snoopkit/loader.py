@@ -34,13 +34,14 @@ def open(
     *,
     options: Mapping[str, Value] | None = None,
     enable: Iterable[str] = (),
+    disable: Iterable[str] = (),
     kernel_log: bool = False,
 ) -> Object:
     """The package's object, ready to load.
 
     `options` are values for the package's own options by name; `enable` names programs that their section switches
-    off (`SEC("?…")`); `kernel_log` has the verifier explain accepted programs too. Arrays that the source gave no
-    size get an element for each possible CPU.
+    off (`SEC("?…")`), `disable` others that shall not be loaded either; `kernel_log` has the verifier explain accepted
+    programs too. Arrays that the source gave no size get an element for each possible CPU.
 
     Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program.
     """
@@ -52,10 +53,13 @@ def open(
         for map in core.maps.values():
             if map.type == MAP_TYPE_ARRAY and map.max_entries == 0:
                 map.max_entries = features.possible_cpus()
-        for name in enable:
-            if name not in core.programs:
-                raise ValueError(f"the package has no program {name!r}; it has {', '.join(core.programs)}")
-            core.programs[name].autoload = True
+        for names, is_on in ((enable, True), (disable, False)):
+            for name in names:
+                if name not in core.programs:
+                    raise ValueError(
+                        f"the package has no program {name!r}; it has {', '.join(core.programs)}"
+                    )
+                core.programs[name].autoload = is_on
     except BaseException:
         core.close()
         raise

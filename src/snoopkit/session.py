@@ -9,7 +9,7 @@ from .events import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
     from typing import Any, Self
@@ -30,16 +30,27 @@ def run(
     attach: Mapping[str, str] | None = None,
     transport: str | None = None,
     buffer_bytes: int | None = None,
+    enable: Iterable[str] = (),
+    disable: Iterable[str] = (),
 ) -> Snoop:
     """Load `package` into the kernel, attach its programs and return the running `Snoop`.
 
     `package` may be a path. `options` are the package's own, by name; `attach` goes from a program's name to its
     target, where it isn't the one in the source; `transport` is "perf", or None for what the package has;
-    `buffer_bytes` is the size of the events' ring per CPU, a power of two of pages.
+    `buffer_bytes` is the size of the events' ring per CPU, a power of two of pages. `enable` names programs that their
+    section switches off (`SEC("?…")`), `disable` others that shall not run: see `supports`.
 
     Raises OptionError, LoadError, AttachError, MapError or UnsupportedError; whatever was loaded by then is gone.
     """
-    return Snoop(package, options=options, attach=attach, transport=transport, buffer_bytes=buffer_bytes)
+    return Snoop(
+        package,
+        options=options,
+        attach=attach,
+        transport=transport,
+        buffer_bytes=buffer_bytes,
+        enable=enable,
+        disable=disable,
+    )
 
 
 class Snoop:
@@ -56,6 +67,8 @@ class Snoop:
         attach: Mapping[str, str] | None = None,
         transport: str | None = None,
         buffer_bytes: int | None = None,
+        enable: Iterable[str] = (),
+        disable: Iterable[str] = (),
     ) -> None:
         from .package import Package
 
@@ -67,7 +80,7 @@ class Snoop:
         self._pending: list[Any] = []  # what an iteration hasn't given yet, the next one last
         self._last_losses: dict[str, int] = {}
         self._decoder, self._event_types = events.decoder(self.package, list(self.package.events))
-        self._object = loader.open(self.package, options=options)
+        self._object = loader.open(self.package, options=options, enable=enable, disable=disable)
         try:
             self._object.load()
             self._transport = transports.open(self._object, self.package, buffer_bytes)

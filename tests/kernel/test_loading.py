@@ -67,6 +67,22 @@ def test_bad_options_leave_nothing_open(bursts: snoopkit.Package) -> None:
     assert _core.live_handles() == live
 
 
+def test_a_program_can_be_switched_off(hooks: snoopkit.Package) -> None:
+    with loader.open(hooks, enable=["good", "needs_btf"], disable=["needs_btf"]) as object:
+        assert [name for name, program in object.programs.items() if program.autoload] == ["good"]
+    with pytest.raises(ValueError, match="no_such_program"):
+        loader.open(hooks, disable=["no_such_program"])
+
+
+def test_hooks_are_looked_up() -> None:
+    assert features.supports("tp_btf/sched_process_exec") is True
+    assert features.supports("?raw_tp/sched_process_exec") is True
+    assert features.supports("tp_btf/no_such_tracepoint") is False
+    assert features.supports("tp/syscalls/sys_exit_execve") is features.tracefs_readable()
+    assert features.supports("tp/syscalls/no_such_call") is False
+    assert features.supports("uprobe/anything") is None
+
+
 def test_optional_programs_are_off_unless_enabled(hooks: snoopkit.Package) -> None:
     with loader.open(hooks) as object:
         object.load()
