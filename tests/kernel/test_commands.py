@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -286,7 +287,7 @@ def test_a_closed_pipe_is_noticed_without_an_event(tools: dict[str, str]) -> Non
 
 
 def test_head_ends_it(tools: dict[str, str]) -> None:
-    line = f"{EXECSNOOP[0]} --json; echo status=$? >&2"
+    line = f"{shlex.quote(EXECSNOOP[0])} --json; echo status=$? >&2"
     process = subprocess.Popen(
         ["sh", "-c", f"({line}) | head -1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
