@@ -14,6 +14,7 @@ Values are medians over rounds; the spread is half the distance between the quar
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -46,6 +47,8 @@ def fail(text: str) -> NoReturn:
 def build() -> None:
     import snoopkit
 
+    # As after an installation; without it every start would compile what was edited since.
+    compileall.compile_dir(HERE.parent / "src", quiet=2)
     OUT.mkdir(exist_ok=True)
     package = snoopkit.build(HERE / "bpf/emit.bpf.c", HERE / "bpf/emit.h")
     package.write(OUT / "emit.json")

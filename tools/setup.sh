@@ -149,6 +149,8 @@ if [ -n "$stale" ]; then
     say "building the native modules"
     touch .venv/.building
     .venv/bin/python -m pip install -q --no-build-isolation --no-deps -e .
+    # So that the first start is as fast as the next, also where PYTHONDONTWRITEBYTECODE is set.
+    .venv/bin/python -m compileall -q src
     mv .venv/.building "$built"
 fi
 
