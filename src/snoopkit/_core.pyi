@@ -68,6 +68,10 @@ class Program:
     def fd(self) -> int:
         """ValueError where it is not loaded."""
 
+    @property
+    def id(self) -> int:
+        """The kernel's number for it, as bpftool shows."""
+
     def attach(self) -> Link:
         """Where its section says. AttachError; errno EOPNOTSUPP for a section that libbpf can't attach by itself."""
 
@@ -105,15 +109,58 @@ class Map:
     """Of a map that holds variables; settable before load, whole. ValueError for any other map."""
     @property
     def fd(self) -> int: ...
-    def lookup(self, key: bytes) -> bytes | None:
-        """None if there is no such key."""
+    @property
+    def id(self) -> int:
+        """The kernel's number for it, as bpftool shows."""
 
-    def update(self, key: bytes, value: bytes) -> None: ...
+    @property
+    def flags(self) -> int:
+        """As the map was declared: 0x80 can be read-only for programs, 0x400 shared as memory."""
+
+    @property
+    def value_room_bytes(self) -> int:
+        """Bytes of a value as `lookup` gives it: for a per-CPU map, those of all possible CPUs."""
+
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
+        """None if there is no such key. `key` is empty for a queue or stack: what would come next."""
+
+    def take(self, key: bytes, flags: int = 0) -> bytes | None:
+        """The value, deleted in the same moment; None if there is no such key. MapError with errno 524 where this
+        kind of map can't."""
+
+    def holds(self, value: bytes) -> bool:
+        """Whether a bloom filter may have it."""
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """`flags` is 1 for new keys only, 2 for known ones only (else MapError, EEXIST or ENOENT); 4 takes the lock."""
+
     def delete(self, key: bytes) -> bool:
         """Whether it was there."""
 
     def next_key(self, key: bytes | None = None) -> bytes | None:
         """The key behind this one, the first for None; None after the last."""
+
+    def read_batch(
+        self, cursor: bytes | None, count: int, delete: bool = False, flags: int = 0
+    ) -> tuple[bytes, bytes, bytes | None]:
+        """Up to `count` entries in one system call: their keys, their values, and the cursor for the next call, None
+        after the last entry. With `delete` they are gone.
+
+        MapError: ENOSPC where `count` is too small to go on, 524 or EINVAL where kernel or map can't do it.
+        """
+
+    def write_batch(self, keys: bytes, values: bytes, flags: int = 0) -> tuple[int, int]:
+        """How many entries were written before the kernel stopped, and at which errno: 0 if it didn't."""
+
+    def delete_batch(self, keys: bytes) -> tuple[int, int]:
+        """How many keys were deleted before the kernel stopped, and at which errno: 0 if it didn't."""
+
+    def read_shared(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Bytes of an array's first value out of the memory that programs use, without a system call; aligned ones of
+        2, 4 or 8 bytes in one piece. MapError for a map that isn't shared memory."""
+
+    def write_shared(self, offset_bytes: int, data: bytes) -> None:
+        """The same, written; nothing beside them is touched. ValueError for a map that is read-only."""
 
 @final
 class PerfReader:

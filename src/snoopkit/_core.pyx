@@ -25,6 +25,7 @@ from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.stdio cimport open_memstream
 from posix.time cimport CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport _SC_PAGE_SIZE, close, read, sysconf
@@ -161,6 +162,12 @@ cdef str _text(const char *text):
 
 # ---- objects, programs, links and maps
 
+cdef struct Memory:           # a map's values, as this process sees them
+    Memory *next
+    char *start
+    size_t size
+
+
 @cython.no_gc
 @cython.final
 cdef class _Handle:
@@ -169,6 +176,7 @@ cdef class _Handle:
     cdef bpf_object *object
     cdef bpf_link **links
     cdef size_t link_count
+    cdef Memory *memories
     cdef int busy
     cdef bint loaded, tried
 
@@ -200,6 +208,23 @@ cdef class _Handle:
         self.links = <bpf_link **>links
         return 0
 
+    cdef char *share(self, int fd, size_t size, bint writable, int *error_number) except? NULL:
+        """The values of a map, until the object is closed; NULL with the kernel's error where it refuses."""
+        cdef Memory *memory = <Memory *>malloc(sizeof(Memory))
+        cdef void *start
+        if memory == NULL:
+            raise MemoryError()
+        memory.size = (size + _PAGE_SIZE - 1) // _PAGE_SIZE * _PAGE_SIZE
+        start = mmap(NULL, memory.size, PROT_READ | PROT_WRITE if writable else PROT_READ, MAP_SHARED, fd, 0)
+        if start == MAP_FAILED:
+            error_number[0] = errno
+            free(memory)
+            return NULL
+        memory.start = <char *>start
+        memory.next = self.memories
+        self.memories = memory
+        return memory.start
+
     cdef void detach(self, bpf_link *link) noexcept:
         global _live
         cdef size_t number = self.link_count
@@ -219,11 +244,17 @@ cdef class _Handle:
     cdef void release(self) noexcept:
         global _live
         cdef bpf_object *object = self.object
+        cdef Memory *memory
         while self.link_count:
             self.detach(self.links[self.link_count - 1])
         free(self.links)
         self.links = NULL
         self.object = NULL
+        while self.memories != NULL:
+            memory = self.memories
+            self.memories = memory.next
+            munmap(memory.start, memory.size)
+            free(memory)
         if object != NULL:
             _live -= 1
             with nogil:
@@ -364,6 +395,14 @@ cdef class Program:
             raise ValueError(f"program {self.name} is switched off")
         return fd
 
+    @property
+    def id(self):
+        cdef bpf_prog_info info
+        cdef uint32_t size = sizeof(info)
+        memset(&info, 0, sizeof(info))
+        _check(bpf_obj_get_info_by_fd(self.fd, &info, &size), LoadError, f"ask: program {self.name}")
+        return info.id
+
     def attach(self):
         return self._attach(None, None)
 
@@ -448,6 +487,8 @@ cdef class Map:
     cdef readonly str name
     cdef readonly int type
     cdef readonly uint32_t key_size, value_size
+    cdef char *memory         # the handle's, so it is there while the object is
+    cdef bint memory_writable
 
     def __init__(self):
         raise TypeError("maps come with their Object")
@@ -483,6 +524,19 @@ cdef class Map:
             raise ValueError(f"map {self.name} was not created")
         return fd
 
+    @property
+    def id(self):
+        cdef bpf_map_info info
+        cdef uint32_t size = sizeof(info)
+        memset(&info, 0, sizeof(info))
+        _check(bpf_obj_get_info_by_fd(self.fd, &info, &size), MapError, f"ask: map {self.name}")
+        return info.id
+
+    @property
+    def flags(self):
+        self.handle.get()
+        return bpf_map__map_flags(self.map)
+
     cdef const void *initial(self, size_t *size) except NULL:
         cdef const void *value = bpf_map__initial_value(self.map, size)
         if value == NULL:
@@ -513,11 +567,20 @@ cdef class Map:
             return (<size_t>self.value_size + 7) // 8 * 8 * <size_t>possible_cpus()
         return max(<size_t>self.value_size, <size_t>1)
 
+    @property
+    def value_room_bytes(self):
+        return self.value_room()
+
     cdef const char *sized(self, str what, bytes value, size_t size) except NULL:
         """The first byte of `value`, which must have this size."""
         if <size_t>len(value) != size:
             raise ValueError(f"map {self.name}: a {what} has {size} bytes, not {len(value)}")
         return PyBytes_AS_STRING(value)
+
+    cdef const char *keyed(self, bytes key) except? NULL:
+        """The key's first byte; NULL for a map without keys, as the kernel wants it."""
+        cdef const char *start = self.sized("key", key, self.key_size)
+        return start if self.key_size else NULL
 
     cdef bint found(self, int result, str stage) except -1:
         """Whether there is such a key."""
@@ -525,25 +588,39 @@ cdef class Map:
             raise _failure(MapError, -result, f"{stage}: map {self.name}")
         return result == 0
 
-    def lookup(self, bytes key):
+    def lookup(self, bytes key, uint64_t flags=0):
         self.fd
         cdef size_t room = self.value_room()
         cdef bytes value = PyBytes_FromStringAndSize(NULL, room)
         cdef int result = bpf_map__lookup_elem(
-            self.map, self.sized("key", key, self.key_size), self.key_size, PyBytes_AS_STRING(value), room, 0)
+            self.map, self.keyed(key), self.key_size, PyBytes_AS_STRING(value), room, flags)
         return value if self.found(result, "read") else None
 
-    def update(self, bytes key, bytes value):
+    def take(self, bytes key, uint64_t flags=0):
         self.fd
         cdef size_t room = self.value_room()
-        _check(bpf_map__update_elem(self.map, self.sized("key", key, self.key_size), self.key_size,
-                                    self.sized("value", value, room), room, 0),
+        cdef bytes value = PyBytes_FromStringAndSize(NULL, room)
+        cdef int result = bpf_map__lookup_and_delete_elem(
+            self.map, self.keyed(key), self.key_size, PyBytes_AS_STRING(value), room, flags)
+        return value if self.found(result, "take") else None
+
+    def holds(self, bytes value):
+        # The kernel reads the value here, and writes nothing: it is a bloom filter's question.
+        cdef int result = bpf_map_lookup_elem(
+            self.fd, NULL, <void *>self.sized("value", value, self.value_room()))
+        return self.found(result, "read")
+
+    def update(self, bytes key, bytes value, uint64_t flags=0):
+        self.fd
+        cdef size_t room = self.value_room()
+        _check(bpf_map__update_elem(self.map, self.keyed(key), self.key_size,
+                                    self.sized("value", value, room), room, flags),
                MapError, f"write: map {self.name}")
 
     def delete(self, bytes key):
         self.fd
         return self.found(
-            bpf_map__delete_elem(self.map, self.sized("key", key, self.key_size), self.key_size, 0), "delete")
+            bpf_map__delete_elem(self.map, self.keyed(key), self.key_size, 0), "delete")
 
     def next_key(self, bytes key=None):
         self.fd
@@ -551,6 +628,115 @@ cdef class Map:
         cdef const char *before = self.sized("key", key, self.key_size) if key is not None else NULL
         cdef int result = bpf_map__get_next_key(self.map, before, PyBytes_AS_STRING(following), self.key_size)
         return following if self.found(result, "read") else None
+
+    def read_batch(self, bytes cursor, uint32_t count, bint delete=False, uint64_t flags=0):
+        cdef int fd = self.fd
+        cdef size_t room = self.value_room(), cursor_size = max(<size_t>self.key_size, <size_t>4)
+        cdef bytes keys = PyBytes_FromStringAndSize(NULL, count * <size_t>self.key_size)
+        cdef bytes values = PyBytes_FromStringAndSize(NULL, count * room)
+        cdef bytes following = PyBytes_FromStringAndSize(NULL, cursor_size)
+        cdef void *before = <void *>self.sized("cursor", cursor, cursor_size) if cursor is not None else NULL
+        cdef void *behind = PyBytes_AS_STRING(following)
+        cdef void *keys_at = PyBytes_AS_STRING(keys)
+        cdef void *values_at = PyBytes_AS_STRING(values)
+        cdef bpf_map_batch_opts options
+        cdef int result
+        memset(&options, 0, sizeof(options))
+        options.sz = sizeof(options)
+        options.elem_flags = flags
+        self.handle.busy += 1
+        with nogil:
+            if delete:
+                result = bpf_map_lookup_and_delete_batch(
+                    fd, before, behind, keys_at, values_at, &count, &options)
+            else:
+                result = bpf_map_lookup_batch(fd, before, behind, keys_at, values_at, &count, &options)
+        self.handle.busy -= 1
+        more = self.found(result, "read")
+        return keys[:count * <size_t>self.key_size], values[:count * room], following if more else None
+
+    def write_batch(self, bytes keys, bytes values, uint64_t flags=0):
+        return self._batch(keys, values, flags)
+
+    def delete_batch(self, bytes keys):
+        return self._batch(keys, None, 0)
+
+    cdef _batch(self, bytes keys, bytes values, uint64_t flags):
+        cdef int fd = self.fd
+        cdef size_t total = <size_t>len(keys) // max(<size_t>self.key_size, <size_t>1)
+        cdef uint32_t count = <uint32_t>total
+        cdef const void *keys_at = self.sized("batch of keys", keys, <size_t>count * self.key_size)
+        cdef const void *values_at = NULL
+        cdef bpf_map_batch_opts options
+        cdef int result
+        if values is not None:
+            values_at = self.sized("batch of values", values, <size_t>count * self.value_room())
+        memset(&options, 0, sizeof(options))
+        options.sz = sizeof(options)
+        options.elem_flags = flags
+        self.handle.busy += 1
+        with nogil:
+            if values_at != NULL:
+                result = bpf_map_update_batch(fd, keys_at, values_at, &count, &options)
+            else:
+                result = bpf_map_delete_batch(fd, keys_at, &count, &options)
+        self.handle.busy -= 1
+        # Where the kernel never came as far as counting, the count is still what we asked for.
+        if result < 0 and count == total:
+            count = 0
+        return count, -result if result < 0 else 0
+
+    cdef char *shared(self, size_t offset, size_t size) except NULL:
+        """The byte at `offset` of an array's first value, in memory that the program sees too."""
+        cdef int fd = self.fd, error_number = 0
+        if offset + size > self.value_size or offset + size < offset:
+            raise ValueError(f"map {self.name} has {self.value_size} bytes, not {offset + size}")
+        if self.memory == NULL:
+            self.memory = self.handle.share(fd, self.value_size, True, &error_number)
+            self.memory_writable = self.memory != NULL
+        if self.memory == NULL:
+            self.memory = self.handle.share(fd, self.value_size, False, &error_number)
+        if self.memory == NULL:
+            raise _failure(MapError, error_number, f"share: map {self.name}")
+        return self.memory + offset
+
+    def read_shared(self, size_t offset, size_t size):
+        cdef char *at = self.shared(offset, size)
+        cdef uint64_t eight
+        cdef uint32_t four
+        cdef uint16_t two
+        # What a program may be writing is taken in one piece, as far as the machine has pieces.
+        if size == 8 and offset % 8 == 0:
+            eight = __atomic_load_n(<uint64_t *>at, __ATOMIC_ACQUIRE)
+            at = <char *>&eight
+        elif size == 4 and offset % 4 == 0:
+            four = <uint32_t>__atomic_load_n(<uint32_t *>at, __ATOMIC_ACQUIRE)
+            at = <char *>&four
+        elif size == 2 and offset % 2 == 0:
+            two = <uint16_t>__atomic_load_n(<uint16_t *>at, __ATOMIC_ACQUIRE)
+            at = <char *>&two
+        return PyBytes_FromStringAndSize(at, size)
+
+    def write_shared(self, size_t offset, bytes data):
+        cdef size_t size = len(data)
+        cdef char *at = self.shared(offset, size)
+        cdef const char *source = PyBytes_AS_STRING(data)
+        cdef uint64_t eight
+        cdef uint32_t four
+        cdef uint16_t two
+        if not self.memory_writable:
+            raise ValueError(f"map {self.name} is read-only")
+        if size == 8 and offset % 8 == 0:
+            memcpy(&eight, source, 8)
+            __atomic_store_n(<uint64_t *>at, eight, __ATOMIC_RELEASE)
+        elif size == 4 and offset % 4 == 0:
+            memcpy(&four, source, 4)
+            __atomic_store_n(<uint32_t *>at, four, __ATOMIC_RELEASE)
+        elif size == 2 and offset % 2 == 0:
+            memcpy(&two, source, 2)
+            __atomic_store_n(<uint16_t *>at, two, __ATOMIC_RELEASE)
+        else:
+            memcpy(at, source, size)
 
 
 # ---- records: out of the rings, into one batch, in the order of time

@@ -44,6 +44,28 @@ cdef extern from "bpf/bpf.h" nogil:
         BPF_MAP_TYPE_LRU_PERCPU_HASH
         BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
 
+    struct bpf_prog_info:
+        uint32_t id
+
+    struct bpf_map_info:
+        uint32_t id
+
+    struct bpf_map_batch_opts:
+        size_t sz
+        uint64_t elem_flags
+
+    int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size)
+    int bpf_map_lookup_elem(int fd, const void *key, void *value)
+    int bpf_map_lookup_batch(
+        int fd, void *before, void *behind, void *keys, void *values, uint32_t *count,
+        const bpf_map_batch_opts *options)
+    int bpf_map_lookup_and_delete_batch(
+        int fd, void *before, void *behind, void *keys, void *values, uint32_t *count,
+        const bpf_map_batch_opts *options)
+    int bpf_map_update_batch(
+        int fd, const void *keys, const void *values, uint32_t *count, const bpf_map_batch_opts *options)
+    int bpf_map_delete_batch(int fd, const void *keys, uint32_t *count, const bpf_map_batch_opts *options)
+
 cdef extern from "bpf/libbpf.h" nogil:
     struct bpf_object:
         pass
@@ -105,11 +127,14 @@ cdef extern from "bpf/libbpf.h" nogil:
     uint32_t bpf_map__value_size(const bpf_map *map)
     uint32_t bpf_map__max_entries(const bpf_map *map)
     int bpf_map__set_max_entries(bpf_map *map, uint32_t max_entries)
+    uint32_t bpf_map__map_flags(const bpf_map *map)
     bint bpf_map__is_internal(const bpf_map *map)
     int bpf_map__set_pin_path(bpf_map *map, const char *path)
     const void *bpf_map__initial_value(bpf_map *map, size_t *size)
     int bpf_map__set_initial_value(bpf_map *map, const void *data, size_t size)
     int bpf_map__lookup_elem(
+        const bpf_map *map, const void *key, size_t key_size, void *value, size_t value_size, uint64_t flags)
+    int bpf_map__lookup_and_delete_elem(
         const bpf_map *map, const void *key, size_t key_size, void *value, size_t value_size, uint64_t flags)
     int bpf_map__update_elem(
         const bpf_map *map, const void *key, size_t key_size,

@@ -387,3 +387,64 @@ def test_the_verifier_explains_where_asked(hooks: snoopkit.Package) -> None:
         object.programs["good"].autoload = True
         object.load()
         assert "processed" in object.log
+
+
+def test_entries_go_in_batches(hooks: snoopkit.Package) -> None:
+    with _core.Object.open(hooks.object, "hooks") as object:
+        object.load()
+        numbers = object.maps["numbers"]
+        keys = b"".join(key.to_bytes(4, "little") for key in range(8))
+        values = b"".join(key.to_bytes(8, "little") for key in range(8))
+        assert numbers.write_batch(keys, values) == (8, 0)
+        got_keys, got_values, cursor = numbers.read_batch(None, 8)
+        assert cursor is None and numbers.value_room_bytes == 8
+        pairs = {got_keys[4 * n : 4 * n + 4]: got_values[8 * n : 8 * n + 8] for n in range(8)}
+        assert pairs == {n.to_bytes(4, "little"): n.to_bytes(8, "little") for n in range(8)}
+        assert numbers.delete_batch(keys[:8] + b"\xff\0\0\0" + keys[8:]) == (2, errno.ENOENT)
+        assert numbers.write_batch(keys + b"\x08\0\0\0", values + bytes(8)) == (8, errno.E2BIG)
+        assert numbers.take(keys[:4]) == bytes(8)
+        assert numbers.take(keys[:4]) is None
+        with pytest.raises(MapError) as known:
+            numbers.update(keys[4:8], bytes(8), 1)
+        assert known.value.errno == errno.EEXIST
+        seen, cursor = b"", None
+        while True:
+            some, _, cursor = numbers.read_batch(cursor, 4, True)
+            seen += some
+            if cursor is None:
+                break
+        assert len(seen) == 28 and numbers.next_key() is None
+        with pytest.raises(ValueError, match="values has 32 bytes"):
+            numbers.write_batch(bytes(16), bytes(24))
+    for use in (
+        lambda: numbers.read_batch(None, 1),
+        lambda: numbers.write_batch(b"", b""),
+        lambda: numbers.take(bytes(4)),
+        lambda: numbers.id,
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_variables_are_shared_memory_until_the_object_closes(bursts: snoopkit.Package) -> None:
+    before = descriptors()
+    object = opened(bursts)
+    constants = object.maps[".rodata"]
+    value = constants.lookup(bytes(4))
+    assert value is not None
+    for offset, size in ((0, 4), (0, 8), (0, 2), (1, 2), (0, len(value))):
+        assert constants.read_shared(offset, size) == value[offset : offset + size]
+    with pytest.raises(ValueError, match="read-only"):
+        constants.write_shared(0, b"x")
+    for offset, size in ((0, len(value) + 1), (len(value), 1), (2**64 - 1, 2)):
+        with pytest.raises(ValueError, match="bytes, not"):
+            constants.read_shared(offset, size)
+    with pytest.raises(MapError, match="share: map truth"):
+        object.maps["truth"].read_shared(0, 4)
+    mapped = sum("bpf-map" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    object.close()
+    left = sum("bpf-map" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    assert mapped == left + 1
+    assert descriptors() == before
+    with pytest.raises(ValueError, match="closed"):
+        constants.read_shared(0, 4)
