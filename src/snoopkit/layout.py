@@ -39,6 +39,7 @@ __all__ = [
     "PointerType",
     "StructType",
     "TailPart",
+    "c_type",
     "locate",
     "plan",
     "struct_type",
@@ -188,6 +189,11 @@ def struct_type(btf: Btf, type_id: int, *, name: str = "") -> StructType:
     if resolved.kind not in (KIND_STRUCT, KIND_UNION):
         raise PackageError(f"BTF: type {type_id} ({type_name(btf, type_id)}) is not a struct")
     return _Builder(btf).struct(resolved.id, name or btf.types[type_id].name)
+
+
+def c_type(btf: Btf, type_id: int) -> CType:
+    """The layout of any type that a variable can have. Raises PackageError for one that has no size."""
+    return _Builder(btf).type(type_id)
 
 
 class _Builder:

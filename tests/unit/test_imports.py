@@ -42,6 +42,7 @@ ARROWS: dict[str, set[str]] = {
     # decoding: neither libbpf nor a kernel
     "_decode": {"errors", "layout", "record"},
     "events": SEAM | {"_decode"},
+    "encode": {"layout"},
     "render": SEAM | {"_decode", "events"},
     # where it is wired
     "session": SEAM | LIVE | {"loader", "attach", "transport", "_decode", "events", "render", "sources"},
