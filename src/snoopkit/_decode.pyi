@@ -1,4 +1,4 @@
-"""Records to typed Python values, and values to text. Needs neither libbpf nor a kernel."""
+"""Records to typed Python values, to rows of bytes and to JSON; and values to text. Knows no libbpf, no kernel."""
 
 from collections.abc import Buffer, Callable, Iterable, Sequence  # type: ignore[attr-defined]
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from .layout import EventPlan
 
 class Program:
+    cls: type
     names: tuple[str, ...]
     def __init__(
         self,
@@ -14,7 +15,7 @@ class Program:
         steps: tuple[Any, ...],
         big: bool,
         cls: type | None,
-        nested: Callable[[str, tuple[str, ...]], type],
+        nested: Callable[[str, tuple[str, ...], int], type],
     ) -> None: ...
     def read(self, record: Buffer) -> Any:
         """The values of one whole struct in `record`; DecodeError if it is too short."""
@@ -22,15 +23,20 @@ class Program:
         """(text, raw): the values as one JSON object, and by path the base64 of texts that are not UTF-8."""
 
 class EventProgram(Program):
+    fixed_bytes: int
+    size_bytes: int
     def __init__(
         self,
         event_plan: EventPlan,
         big: bool,
         cls: type,
-        nested: Callable[[str, tuple[str, ...]], type],
+        nested: Callable[[str, tuple[str, ...], int], type],
     ) -> None: ...
 
 class Decoder:
+    """Each method reads the records `start` to `stop` of a batch; what fits no event type is counted in
+    `undecodable`, each time that it is read."""
+
     undecodable: int
     def __init__(
         self,
@@ -39,7 +45,26 @@ class Decoder:
         lost: Callable[[int, int, str, int, str, str], Any],
     ) -> None: ...
     def events(self, data: Buffer, index: Buffer, start: int = 0, stop: int = -1) -> list[Any]:
-        """The events of a batch's records `start` to `stop`, notices of loss in place of bad ones."""
+        """The events, notices of loss in place of bad ones."""
+    def json_lines(
+        self,
+        data: Buffer,
+        index: Buffer,
+        wall_offset_ns: int,
+        start: int = 0,
+        stop: int = -1,
+    ) -> bytes:
+        """The same as JSON lines, as render.JsonLines prints them; the offset leads from boot to wall time."""
+    def rows(
+        self,
+        data: Buffer,
+        index: Buffer,
+        program: EventProgram,
+        texts: tuple[tuple[int, int], ...] = (),
+        start: int = 0,
+        stop: int = -1,
+    ) -> tuple[bytearray, bytearray]:
+        """(rows, stamps): the records of one event type, each its whole struct, and their index entries."""
 
 def is_lossy(value: str) -> bool:
     """Whether `value` holds bytes that are not UTF-8, as surrogateescape keeps them."""

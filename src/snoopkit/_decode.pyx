@@ -1,19 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Records to typed Python values, and values to text. Knows neither libbpf nor a kernel.
+"""Records to typed Python values, to rows of bytes and to JSON; and values to text. Knows neither libbpf nor a kernel.
 
 `layout` plans, this module follows: a plan is compiled once into an array of C steps, checked against the size it
-claims, and then followed for every record without looking anything up by name.
+claims, and then followed for every record without looking anything up by name. A record is followed in one of two
+ways: `values` makes Python objects, `write` makes JSON without making any.
 """
 
+cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_Resize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memset, strlen
 
 from .record cimport RecordIndex
 
@@ -29,6 +32,15 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     uint32_t PyUnicode_READ(int, void *, Py_ssize_t)
+    void PyObject_GC_UnTrack(void *)
+    double PyFloat_Unpack2(const char *, int) except? -1.0
+    char *PyOS_double_to_string(double, char, int, int, int *) except NULL
+    const int Py_DTSF_ADD_DOT_0
+
+cdef extern from *:
+    uint16_t swap16 "__builtin_bswap16"(uint16_t) noexcept
+    uint32_t swap32 "__builtin_bswap32"(uint32_t) noexcept
+    uint64_t swap64 "__builtin_bswap64"(uint64_t) noexcept
 
 # The operations of layout.py, in its order.
 cdef enum:
@@ -39,11 +51,14 @@ cdef enum:
     POINTER
     ENUM
     ENUM_SIGNED
+    ENUM_CUT
     TEXT
+    OCTETS
     ARRAY
     STRUCT
     TAIL_TEXT
     TAIL_STRINGS
+    TAIL_OCTETS
     TAIL_ARRAY
 
 cdef struct Step:
@@ -53,6 +68,9 @@ cdef struct Step:
     uint32_t count      # elements of an array; (tail) offset of the part's length
     uint16_t bit_offset
     uint16_t bit_size   # 0 unless a bit-field; (tail) width of the part's length in bytes
+    uint32_t key        # where what stands before its value in JSON begins in the program's `keys`
+    uint32_t key_size
+    bint as_bytes       # a text that Python gets as bytes
 
 cdef bint HOST_IS_BIG = sys.byteorder == "big"
 
@@ -60,15 +78,17 @@ cdef bint HOST_IS_BIG = sys.byteorder == "big"
 cdef class Program:
     """One compiled plan: `plan` from layout, `cls` the tuple subclass that its values are put in.
 
-    `nested(name, field_names)` makes the class for each nested struct.
+    `nested(name, field_names, size_bytes)` makes the class for each nested struct.
     """
 
     cdef Step *steps
     cdef Py_ssize_t count
     cdef readonly tuple names
+    cdef readonly object cls
     cdef list details       # by step: None, a dict (enumerations) or a Program (arrays, structs)
-    cdef object cls
+    cdef bytes keys         # what stands before each value in JSON, one behind the other
     cdef bint big
+    cdef bint is_flat       # no value holds others, so that no cycle can go through one
     cdef Py_ssize_t size
 
     def __cinit__(self):
@@ -77,7 +97,7 @@ cdef class Program:
     def __init__(self, str name, size_t size, tuple steps, bint big, cls, nested):
         self.compile(steps, size, big, nested)
         self.size = size
-        self.cls = cls if cls is not None else nested(name, self.names)
+        self.cls = cls if cls is not None else nested(name, self.names, size)
 
     def __dealloc__(self):
         PyMem_Free(self.steps)
@@ -90,6 +110,8 @@ cdef class Program:
         self.big = big
         self.names = tuple([step_[1] for step_ in steps])
         self.details = []
+        self.keys = b""
+        self.is_flat = True
         PyMem_Free(self.steps)
         self.steps = <Step *> PyMem_Malloc(max(1, self.count) * sizeof(Step))
         if self.steps == NULL:
@@ -99,19 +121,20 @@ cdef class Program:
             op, _, offset, width, bit_offset, bit_size, count, detail = steps[i]
             step.op, step.offset, step.size, step.count = op, offset, width, count
             step.bit_offset, step.bit_size = bit_offset, bit_size
+            step.as_bytes = detail is bytes
             if op >= TAIL_TEXT:
                 end = offset
                 if op == TAIL_ARRAY and width == 0:
                     raise ValueError("a tail of elements of no size")
             elif bit_size:
                 end = offset + (bit_offset + bit_size + 7) // 8
-                if bit_size > 64 or bit_offset > 7:
-                    raise ValueError("a bit-field wider than 64 bits")
+                if bit_size > 8 * width or width > 16 or bit_offset > 7:
+                    raise ValueError(f"a bit-field of {bit_size} bits in {width} bytes")
             else:
                 end = <uint64_t> offset + <uint64_t> width * <uint64_t> count
-                if op in (UNSIGNED, SIGNED, BOOL, ENUM, ENUM_SIGNED, POINTER) and width not in (1, 2, 4, 8, 16):
+                if op <= ENUM_CUT and op != FLOAT and width not in (1, 2, 4, 8, 16):
                     raise ValueError(f"an integer of {width} bytes")
-                if op == FLOAT and width not in (4, 8):
+                if op == FLOAT and width not in (2, 4, 8):
                     raise ValueError(f"a float of {width} bytes")
             if end > size:
                 raise ValueError(f"member {steps[i][1]!r} ends at byte {end} of {size}")
@@ -119,7 +142,13 @@ cdef class Program:
                 detail = Program("", width, (detail,), big, tuple, nested)
             elif op == STRUCT:
                 detail = Program(detail[0], detail[1], detail[2], big, None, nested)
+            self.is_flat = self.is_flat and op not in (ARRAY, STRUCT, TAIL_STRINGS, TAIL_ARRAY)
             self.details.append(detail)
+            key = (b"," if i else b"") + json(self.names[i]) + b":"
+            step.key, step.key_size = len(self.keys), len(key)
+            self.keys += key
+
+    # To Python objects
 
     cdef object values(self, const uint8_t *record, Py_ssize_t size, Py_ssize_t extra):
         """The tuple for one struct, with room for `extra` more items; `size` bounds the tail."""
@@ -128,6 +157,8 @@ cdef class Program:
         cdef Py_ssize_t i, tail = -1
         cdef object value
         cdef Step *step
+        if self.is_flat:  # the collector need never look at it
+            PyObject_GC_UnTrack(<void *> result)
         for i in range(self.count):
             step = &self.steps[i]
             if step.op < TAIL_TEXT:
@@ -146,76 +177,79 @@ cdef class Program:
         cdef uint32_t op = step.op
         cdef Program inner
         cdef Py_ssize_t k
-        cdef double real
-        cdef float single
-        cdef uint32_t half
         cdef list items
-        if op == TEXT:
-            return text(at, step.size)
-        if op == STRUCT:
-            inner = <Program> self.details[i]
-            return inner.values(at, inner.size, 0)
-        if op == ARRAY:
-            inner = <Program> self.details[i]
-            items = []
-            for k in range(step.count):
-                items.append(inner.value(inner.steps, 0, at + k * <Py_ssize_t> step.size))
-            return items
-        if step.bit_size:
-            number = bits(at, step.bit_offset, step.bit_size, self.big)
-            if op == SIGNED or op == ENUM_SIGNED:
-                if step.bit_size < 64 and number >> (step.bit_size - 1):
-                    number |= ~<uint64_t> 0 << step.bit_size
-                return self.named(i, <int64_t> number) if op == ENUM_SIGNED else <int64_t> number
+        if op <= ENUM_CUT:
+            if step.size == 16:
+                return self.wide(step, at)
+            if op == FLOAT:
+                return real(at, step.size, self.big)
+            number = scalar(step, at, self.big)
+            if op == UNSIGNED or op == POINTER:
+                return number
+            if op == SIGNED:
+                return <int64_t> number
             if op == BOOL:
                 return number != 0
-            return self.named(i, number) if op == ENUM else number
-        if step.size == 16:
-            return int.from_bytes(PyBytes_FromStringAndSize(<const char *> at, 16),
-                                  "big" if self.big else "little", signed=op == SIGNED)
-        number = unsigned(at, step.size, self.big)
-        if op == UNSIGNED or op == POINTER:
-            return number
-        if op == SIGNED:
-            return extend(number, step.size)
-        if op == BOOL:
-            return number != 0
-        if op == ENUM:
-            return self.named(i, number)
-        if op == ENUM_SIGNED:
-            return self.named(i, extend(number, step.size))
-        if step.size == 4:
-            half = <uint32_t> number
-            memcpy(&single, &half, 4)
-            return <double> single
-        memcpy(&real, &number, 8)
-        return real
+            return self.named(op, i, number)
+        if op == TEXT:
+            return text(at, step.size, step.as_bytes)
+        if op == OCTETS:
+            return PyBytes_FromStringAndSize(<const char *> at, step.size)
+        inner = <Program> self.details[i]
+        if op == STRUCT:
+            return inner.values(at, inner.size, 0)
+        items = []
+        for k in range(step.count):
+            items.append(inner.value(inner.steps, 0, at + k * <Py_ssize_t> step.size))
+        return items
 
-    cdef object named(self, Py_ssize_t i, object number):
-        cdef dict names = <dict> self.details[i]
-        return names.get(number, number)
+    cdef object wide(self, Step *step, const uint8_t *at):
+        """An integer of 128 bits, or a bit-field in one."""
+        cdef uint32_t width = (step.bit_offset + step.bit_size + 7) // 8 if step.bit_size else 16
+        cdef uint32_t bits = step.bit_size if step.bit_size else 128
+        cdef object one = 1, number = int.from_bytes(
+            PyBytes_FromStringAndSize(<const char *> at, width), "big" if self.big else "little")
+        if step.bit_size:
+            number = number >> (8 * width - step.bit_offset - bits if self.big else step.bit_offset)
+            number = number & ((one << bits) - 1)
+        if step.op == SIGNED and number >> (bits - 1):
+            number = number - (one << bits)
+        return number
+
+    cdef object named(self, uint32_t op, Py_ssize_t i, uint64_t number):
+        """An enumeration's name, or its number."""
+        cdef object plain = <int64_t> number if op == ENUM_SIGNED else number
+        return (<dict> self.details[i]).get(number & 0xFFFFFFFF if op == ENUM_CUT else plain, plain)
 
     cdef object tail(self, Step *step, Py_ssize_t i, const uint8_t *record, Py_ssize_t size, Py_ssize_t *tail):
-        cdef uint64_t length
-        cdef Py_ssize_t start = tail[0], k
+        cdef Py_ssize_t start = tail[0], k, length = self.tail_size(step, i, record, size, tail)
         cdef Program inner
         cdef list items
-        if step.bit_size == 0:  # no declared parts: all that is left
-            length = size - start
-        else:
-            length = unsigned(record + step.count, step.bit_size, self.big)
-            if length > <uint64_t> (size - start):
-                raise DecodeError(f"{self.names[i]} claims {length} bytes, the record has {size - start} left")
-        tail[0] = start + <Py_ssize_t> length
         if step.op == TAIL_TEXT:
-            return text(record + start, <Py_ssize_t> length)
+            return text(record + start, length, step.as_bytes)
         if step.op == TAIL_STRINGS:
-            return strings(record + start, <Py_ssize_t> length)
+            return strings(record + start, length, step.as_bytes)
+        if step.op == TAIL_OCTETS:
+            return PyBytes_FromStringAndSize(<const char *> record + start, length)
         inner = <Program> self.details[i]
         items = []
-        for k in range(<Py_ssize_t> length // <Py_ssize_t> step.size):
+        for k in range(length // <Py_ssize_t> step.size):
             items.append(inner.value(inner.steps, 0, record + start + k * <Py_ssize_t> step.size))
         return items
+
+    cdef Py_ssize_t tail_size(
+        self, Step *step, Py_ssize_t i, const uint8_t *record, Py_ssize_t size, Py_ssize_t *tail
+    ) except -1:
+        """How many bytes this part of the tail has; `tail`, where it starts, goes on behind it."""
+        cdef uint64_t length
+        if step.bit_size == 0:  # no declared parts: all that is left
+            length = size - tail[0]
+        else:
+            length = unsigned(record + step.count, step.bit_size, self.big)
+            if length > <uint64_t> (size - tail[0]):
+                raise DecodeError(f"{self.names[i]} claims {length} bytes, the record has {size - tail[0]} left")
+        tail[0] += <Py_ssize_t> length
+        return <Py_ssize_t> length
 
     def read(self, record):
         """The values of one whole struct in `record`, bytes of at least its size."""
@@ -228,6 +262,87 @@ cdef class Program:
         finally:
             PyBuffer_Release(&buffer)
 
+    # To JSON, from the record
+
+    cdef int write(self, Writer out, const uint8_t *record, Py_ssize_t size) except -1:
+        """The JSON object for one struct: 1, or 0 as soon as a text is not UTF-8, which takes more than this."""
+        cdef Py_ssize_t i, tail = -1
+        cdef int done = 1
+        cdef Step *step
+        out.byte(b"{")
+        for i in range(self.count):
+            step = &self.steps[i]
+            out.write(PyBytes_AS_STRING(self.keys) + step.key, step.key_size)
+            if step.op < TAIL_TEXT:
+                done = self.write_step(out, step, i, record + step.offset)
+            else:
+                if tail < 0:
+                    tail = step.offset
+                done = self.write_tail(out, step, i, record, size, &tail)
+            if not done:
+                return 0
+        out.byte(b"}")
+        return 1
+
+    cdef int write_step(self, Writer out, Step *step, Py_ssize_t i, const uint8_t *at) except -1:
+        cdef uint32_t op = step.op
+        cdef uint64_t number
+        if op <= ENUM_CUT:
+            if step.size == 16:
+                out.ascii(f'"{self.wide(step, at)}"')
+                return 1
+            if op == FLOAT:
+                out.real(real(at, step.size, self.big))
+                return 1
+            number = scalar(step, at, self.big)
+            if op == UNSIGNED:
+                out.decimal(number)
+            elif op == SIGNED:
+                out.signed(<int64_t> number)
+            elif op == BOOL:
+                out.put(b"true" if number else b"false")
+            elif op == POINTER:
+                out.hexadecimal(number)
+            else:
+                out.value(self.named(op, i, number), 0)
+            return 1
+        if op == TEXT:
+            return out.raw_text(at, step.size)
+        if op == OCTETS:
+            out.octets(at, step.size)
+            return 1
+        if op == STRUCT:
+            return (<Program> self.details[i]).write(out, at, step.size)
+        return (<Program> self.details[i]).write_items(out, at, step.count)
+
+    cdef int write_items(self, Writer out, const uint8_t *at, Py_ssize_t count) except -1:
+        """So many elements of an array, for this program reads one."""
+        cdef Py_ssize_t k
+        out.byte(b"[")
+        for k in range(count):
+            if k:
+                out.byte(b",")
+            if not self.write_step(out, self.steps, 0, at + k * self.size):
+                return 0
+        out.byte(b"]")
+        return 1
+
+    cdef int write_tail(
+        self, Writer out, Step *step, Py_ssize_t i, const uint8_t *record, Py_ssize_t size, Py_ssize_t *tail
+    ) except -1:
+        cdef const uint8_t *at = record + tail[0]
+        cdef Py_ssize_t length = self.tail_size(step, i, record, size, tail)
+        if step.op == TAIL_TEXT:
+            return out.raw_text(at, length)
+        if step.op == TAIL_STRINGS:
+            return out.raw_strings(at, length)
+        if step.op == TAIL_OCTETS:
+            out.octets(at, length)
+            return 1
+        return (<Program> self.details[i]).write_items(out, at, length // <Py_ssize_t> step.size)
+
+    # To JSON, from the objects
+
     def json(self, values):
         """(text, raw): the values as one JSON object in UTF-8, and, by path, the bytes of texts that are not UTF-8."""
         cdef Writer out = Writer()
@@ -239,10 +354,7 @@ cdef class Program:
         cdef Py_ssize_t i
         out.byte(b"{")
         for i in range(self.count):
-            if i:
-                out.byte(b",")
-            out.string(self.names[i])
-            out.byte(b":")
+            out.write(PyBytes_AS_STRING(self.keys) + self.steps[i].key, self.steps[i].key_size)
             self.write_value(out, i, values[i], raw, path + self.names[i])
         out.byte(b"}")
 
@@ -251,7 +363,7 @@ cdef class Program:
         cdef Program inner
         if op == POINTER:
             out.ascii(f'"0x{value:x}"')
-        elif self.steps[i].size == 16 and (op == UNSIGNED or op == SIGNED):
+        elif op <= ENUM_CUT and self.steps[i].size == 16:
             out.ascii(f'"{value}"')
         elif op == STRUCT:
             inner = <Program> self.details[i]
@@ -265,19 +377,26 @@ cdef class Program:
                 inner.write_value(out, 0, item, raw, f"{path}[{k}]")
             out.byte(b"]")
         elif op == TAIL_STRINGS:
+            value = [as_text(item) for item in value]
             out.value(value, 0)
             if any([is_lossy(item) for item in value]):
                 raw[path] = [base64(item) for item in value]
+        elif op == TEXT or op == TAIL_TEXT:
+            value = as_text(value)
+            out.string(value)
+            if is_lossy(value):
+                raw[path] = base64(value)
+        elif op == OCTETS or op == TAIL_OCTETS:
+            out.value(list(value), 0)
         else:
             out.value(value, 0)
-            if isinstance(value, str) and is_lossy(value):
-                raw[path] = base64(value)
 
 
 cdef class EventProgram(Program):
     """A compiled event plan: a struct that a record holds, and where the record's true size and its tail stand."""
 
-    cdef Py_ssize_t fixed
+    cdef readonly Py_ssize_t fixed_bytes
+    cdef readonly Py_ssize_t size_bytes
     cdef Py_ssize_t size_offset
     cdef uint32_t size_width
 
@@ -287,96 +406,245 @@ cdef class EventProgram(Program):
             raise ValueError("a tail outside its struct")
         self.compile(steps, size, big, nested)
         self.cls = cls
-        self.size = size
-        self.fixed = fixed
+        self.size = self.size_bytes = size
+        self.fixed_bytes = fixed
         self.size_offset, self.size_width = where if where is not None else (0, 0)
         if self.size_offset + self.size_width > fixed:
             raise ValueError("a record's size outside its fixed part")
 
-    cdef object event(self, const uint8_t *record, Py_ssize_t size):
-        cdef uint64_t true_size
-        if size < self.fixed:
-            raise DecodeError(f"a record of {size} bytes where {self.fixed} are needed")
-        if self.size_width:
-            true_size = unsigned(record + self.size_offset, self.size_width, self.big)
-            if true_size > <uint64_t> size or true_size < <uint64_t> self.fixed:
-                raise DecodeError(f"a record of {size} bytes that claims {true_size}")
-            size = <Py_ssize_t> true_size
-        return self.values(record, size, 3)
+    cdef Py_ssize_t true_size(self, const uint8_t *record, Py_ssize_t size) except -1:
+        """How much of a record is its event; DecodeError if that can't be."""
+        cdef uint64_t claimed
+        if size < self.fixed_bytes:
+            raise DecodeError(f"a record of {size} bytes where {self.fixed_bytes} are needed")
+        if not self.size_width:
+            return size
+        claimed = unsigned(record + self.size_offset, self.size_width, self.big)
+        if claimed > <uint64_t> size or claimed < <uint64_t> self.fixed_bytes:
+            raise DecodeError(f"a record of {size} bytes that claims {claimed}")
+        return <Py_ssize_t> claimed
 
 
+@cython.final
+cdef class Kind:
+    """An event type as it comes through one map, and what its JSON lines have around the time, the CPU and the data."""
+
+    cdef EventProgram program
+    cdef bytes before_cpu, before_data
+
+    def __init__(self, str map_name, EventProgram program):
+        self.program = program
+        self.before_cpu = b'","map":' + json(map_name) + b',"cpu":'
+        self.before_data = b',"struct":' + json(program.cls._struct) + b',"data":'
+
+
+@cython.final
+cdef class Source:
+    """A map, the event types that come through it, and where a record tells which it is."""
+
+    cdef str name
+    cdef bint is_single
+    cdef uint32_t offset, width
+    cdef dict kinds     # from the number, or from None where there is only one
+    cdef Kind only
+
+    def __init__(self, str name, where, dict programs):
+        self.name = name
+        self.is_single = where is None
+        self.offset, self.width = where if where is not None else (0, 0)
+        self.kinds = {number: Kind(name, program) for number, program in programs.items()}
+        self.only = self.kinds.get(None)
+
+    cdef Kind find(self, const uint8_t *record, Py_ssize_t size, bint big):
+        cdef object found = self.only, number
+        if not self.is_single:
+            if self.offset + self.width > size:
+                raise DecodeError(f"a record of {size} bytes, too short for its header")
+            number = unsigned(record + self.offset, self.width, big)
+            found = self.kinds.get(number)
+            if found is None:
+                raise DecodeError(f"an unknown event type {number}")
+        elif found is None:
+            raise DecodeError("no event type is known for it")
+        return <Kind> found
+
+
+@cython.final
+cdef class Records:
+    """The records `start` to `stop` of a batch, held and checked while they are read."""
+
+    cdef Py_buffer data, entries
+    cdef bint has_data, has_entries
+    cdef const RecordIndex *index
+    cdef Py_ssize_t start, stop
+
+    def __init__(self, data, index, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t maps):
+        cdef Py_ssize_t i, count
+        PyObject_GetBuffer(data, &self.data, PyBUF_SIMPLE)
+        self.has_data = True
+        PyObject_GetBuffer(index, &self.entries, PyBUF_SIMPLE)
+        self.has_entries = True
+        count = self.entries.len // <Py_ssize_t> sizeof(RecordIndex)
+        self.index = <const RecordIndex *> self.entries.buf
+        self.start = max(0, start)
+        self.stop = count if stop < 0 or stop > count else stop
+        for i in range(self.start, self.stop):
+            if <uint64_t> self.index[i].offset_bytes + self.index[i].size_bytes > <uint64_t> self.data.len:
+                raise ValueError("an index that leads outside its data")
+            if self.index[i].map >= maps:
+                raise ValueError("an index that names a map that isn't there")
+
+    def __dealloc__(self):
+        if self.has_data:
+            PyBuffer_Release(&self.data)
+        if self.has_entries:
+            PyBuffer_Release(&self.entries)
+
+    cdef inline const uint8_t *record(self, Py_ssize_t i) noexcept:
+        return <const uint8_t *> self.data.buf + self.index[i].offset_bytes
+
+
+@cython.final
 cdef class Decoder:
     """Batches to events. `maps` has, by map number, (name, kind, programs): `kind` is None where one event type
     arrives, else the (offset, width) of the number that tells; `programs` goes from that number (or None) to its
-    EventProgram. `lost(time_ns, cpu, map_name, count, cause, detail)` makes the notice for what can't be decoded.
+    EventProgram. `lost(time_ns, cpu, map_name, count, cause, detail)` makes the notice for what can't be decoded,
+    which has a method `_json(time)` for the object of its JSON line.
+
+    `data` and `index` are always bytes-like, as record.pxd has them. A record that fits no event type is counted
+    in `undecodable`, each time that it is read.
     """
 
     cdef list maps
     cdef object lost
     cdef bint big
     cdef readonly uint64_t undecodable
+    cdef Clock clock
 
     def __init__(self, list maps, bint big, lost):
-        self.maps = maps
+        self.maps = [Source(*one) for one in maps]
         self.big = big
         self.lost = lost
+        self.clock = Clock()
 
     def events(self, data, index, Py_ssize_t start=0, Py_ssize_t stop=-1):
         """The events of the records `start` to `stop` of a batch, in the batch's order.
 
-        `data` and `index` are bytes-like, as record.pxd has them. A record that fits no event type becomes a
-        notice of loss in its place, and is counted in `undecodable`.
+        In the place of a record that fits no event type stands a notice of loss.
         """
-        cdef Py_buffer records, entries
-        cdef Py_ssize_t i, count
-        cdef const RecordIndex *entry
+        cdef Records records = Records(data, index, start, stop, len(self.maps))
         cdef list result = []
-        PyObject_GetBuffer(data, &records, PyBUF_SIMPLE)
-        try:
-            PyObject_GetBuffer(index, &entries, PyBUF_SIMPLE)
-            try:
-                count = entries.len // <Py_ssize_t> sizeof(RecordIndex)
-                if stop < 0 or stop > count:
-                    stop = count
-                for i in range(max(0, start), stop):
-                    entry = &(<const RecordIndex *> entries.buf)[i]
-                    if <uint64_t> entry.offset_bytes + entry.size_bytes > <uint64_t> records.len:
-                        raise ValueError("an index that leads outside its data")
-                    if entry.map >= len(self.maps):
-                        raise ValueError("an index that names a map that isn't there")
-                    result.append(self.event(entry, <const uint8_t *> records.buf + entry.offset_bytes))
-            finally:
-                PyBuffer_Release(&entries)
-        finally:
-            PyBuffer_Release(&records)
+        cdef Py_ssize_t i
+        for i in range(records.start, records.stop):
+            result.append(self.event(&records.index[i], records.record(i)))
         return result
 
     cdef object event(self, const RecordIndex *entry, const uint8_t *record):
+        cdef Source source = <Source> self.maps[entry.map]
         cdef EventProgram program
-        cdef uint32_t offset, width
-        cdef object found, result
-        name, kind, programs = self.maps[entry.map]
+        cdef object result
         try:
-            if kind is None:
-                number = None
-            else:
-                offset, width = kind
-                if offset + width > entry.size_bytes:
-                    raise DecodeError(f"a record of {entry.size_bytes} bytes, too short for its header")
-                number = unsigned(record + offset, width, self.big)
-            found = (<dict> programs).get(number)
-            if found is None:
-                raise DecodeError("no event type is known for it" if number is None else
-                                  f"an unknown event type {number}")
-            program = <EventProgram> found
-            result = program.event(record, entry.size_bytes)
+            program = source.find(record, entry.size_bytes, self.big).program
+            result = program.values(record, program.true_size(record, entry.size_bytes), 3)
         except DecodeError as error:
-            self.undecodable += 1
-            return self.lost(entry.time_ns, entry.cpu, name, 1, "undecodable", str(error))
-        set_item(result, program.count, name)
+            return self.notice(entry, error)
+        set_item(result, program.count, source.name)
         set_item(result, program.count + 1, entry.time_ns)
         set_item(result, program.count + 2, entry.cpu)
         return result
+
+    cdef object notice(self, const RecordIndex *entry, object error):
+        self.undecodable += 1
+        return self.lost(entry.time_ns, entry.cpu, (<Source> self.maps[entry.map]).name, 1, "undecodable", str(error))
+
+    def json_lines(
+        self, data, index, int64_t wall_offset_ns, Py_ssize_t start=0, Py_ssize_t stop=-1
+    ):
+        """The records `start` to `stop` of a batch as JSON lines, just as render.JsonLines prints their events.
+
+        `wall_offset_ns` is what has to be added to the boot clock to have the time since 1970.
+        """
+        cdef Records records = Records(data, index, start, stop, len(self.maps))
+        cdef Writer out = Writer()
+        cdef Py_ssize_t i, line
+        cdef const RecordIndex *entry
+        cdef const uint8_t *record
+        cdef Kind kind
+        for i in range(records.start, records.stop):
+            entry = &records.index[i]
+            record = records.record(i)
+            line = out.size
+            try:
+                kind = (<Source> self.maps[entry.map]).find(record, entry.size_bytes, self.big)
+                self.line(out, kind, entry, record, entry.time_ns + wall_offset_ns)
+            except DecodeError as error:
+                out.size = line
+                notice = self.notice(entry, error)
+                out.value(notice._json(self.clock.text(entry.time_ns + wall_offset_ns)[:30].decode()), 0)
+                out.byte(b"\n")
+        return out.take()
+
+    cdef int line(
+        self, Writer out, Kind kind, const RecordIndex *entry, const uint8_t *record, uint64_t wall_ns
+    ) except -1:
+        cdef EventProgram program = kind.program
+        cdef Py_ssize_t start, size = program.true_size(record, entry.size_bytes)
+        out.put(b'{"type":"event","time":"')
+        out.write(self.clock.text(wall_ns), 30)
+        out.put(kind.before_cpu)
+        out.decimal(entry.cpu)
+        out.put(kind.before_data)
+        start = out.size
+        if not program.write(out, record, size):
+            out.size = start
+            raw = {}
+            program.write_json(out, program.values(record, size, 0), raw, "")
+            out.put(b',"raw":')
+            out.value(raw, 0)
+        out.put(b"}\n")
+        return 0
+
+    def rows(
+        self, data, index, EventProgram program, tuple texts=(), Py_ssize_t start=0, Py_ssize_t stop=-1,
+    ):
+        """(rows, stamps): the records of one event type, each as the bytes of its whole struct, and their entries of
+        the index.
+
+        What lies behind the fixed part of a struct with a tail is zero, and so is what follows the first NUL in
+        `texts`, a tuple of (offset, size).
+        """
+        cdef Records records = Records(data, index, start, stop, len(self.maps))
+        cdef Py_ssize_t i, used = 0, copied = program.fixed_bytes, size = program.size
+        cdef Py_ssize_t offset, width
+        cdef const RecordIndex *entry
+        cdef const uint8_t *record
+        cdef object rows = PyByteArray_FromStringAndSize(NULL, (records.stop - records.start) * size)
+        cdef object stamps = PyByteArray_FromStringAndSize(
+            NULL, (records.stop - records.start) * <Py_ssize_t> sizeof(RecordIndex))
+        cdef char *row
+        cdef char *end
+        for i in range(records.start, records.stop):
+            entry = &records.index[i]
+            record = records.record(i)
+            try:
+                if (<Source> self.maps[entry.map]).find(record, entry.size_bytes, self.big).program is not program:
+                    continue
+                program.true_size(record, entry.size_bytes)
+            except DecodeError:
+                self.undecodable += 1
+                continue
+            row = PyByteArray_AS_STRING(rows) + used * size
+            memcpy(row, record, copied)
+            memset(row + copied, 0, size - copied)
+            for offset, width in texts:
+                end = <char *> memchr(row + offset, 0, width)
+                if end != NULL:
+                    memset(end, 0, row + offset + width - end)
+            memcpy(PyByteArray_AS_STRING(stamps) + used * <Py_ssize_t> sizeof(RecordIndex), entry, sizeof(RecordIndex))
+            used += 1
+        PyByteArray_Resize(rows, used * size)
+        PyByteArray_Resize(stamps, used * <Py_ssize_t> sizeof(RecordIndex))
+        return rows, stamps
 
 
 cdef inline void set_item(object result, Py_ssize_t i, object value):
@@ -385,25 +653,40 @@ cdef inline void set_item(object result, Py_ssize_t i, object value):
 
 
 cdef inline uint64_t unsigned(const uint8_t *at, uint32_t size, bint big) noexcept:
-    """An integer of up to 8 bytes, wherever it stands and in whichever byte order."""
-    cdef uint64_t result = 0
-    cdef uint32_t i
-    if big == HOST_IS_BIG and not HOST_IS_BIG:
-        memcpy(&result, at, size)
-        return result
-    for i in range(size):
-        result |= <uint64_t> at[i] << (8 * (size - 1 - i if big else i))
-    return result
+    """An integer of 1, 2, 4 or 8 bytes, wherever it stands and in whichever byte order."""
+    cdef uint16_t two
+    cdef uint32_t four
+    cdef uint64_t eight
+    if size == 4:
+        memcpy(&four, at, 4)
+        return four if big == HOST_IS_BIG else swap32(four)
+    if size == 8:
+        memcpy(&eight, at, 8)
+        return eight if big == HOST_IS_BIG else swap64(eight)
+    if size == 2:
+        memcpy(&two, at, 2)
+        return two if big == HOST_IS_BIG else swap16(two)
+    return at[0]
 
 
-cdef inline int64_t extend(uint64_t number, uint32_t size) noexcept:
-    cdef uint32_t unused = 64 - 8 * size
-    return <int64_t> (number << unused) >> unused
+cdef inline uint64_t scalar(const Step *step, const uint8_t *at, bint big) noexcept:
+    """An integer of up to 64 bits, bit-field or not; a signed one with its sign in every bit above."""
+    cdef uint32_t unused
+    cdef uint64_t number
+    if step.bit_size:
+        number = bits(at, step.bit_offset, step.bit_size, big)
+        unused = 64 - step.bit_size
+    else:
+        number = unsigned(at, step.size, big)
+        unused = 64 - 8 * step.size
+    if step.op == SIGNED or step.op == ENUM_SIGNED:
+        return <uint64_t> (<int64_t> (number << unused) >> unused)
+    return number
 
 
 cdef uint64_t bits(const uint8_t *at, uint32_t offset, uint32_t size, bint big) noexcept:
-    """A bit-field that starts `offset` bits into its first byte: from the low end of it where bytes are little
-    endian, from the high end where they are big."""
+    """A bit-field of up to 64 bits that starts `offset` bits into its first byte: from the low end of it where bytes
+    are little endian, from the high end where they are big."""
     cdef uint64_t result = 0
     cdef uint32_t i, bit
     for i in range(size):
@@ -415,15 +698,65 @@ cdef uint64_t bits(const uint8_t *at, uint32_t offset, uint32_t size, bint big) 
     return result
 
 
-cdef inline object text(const uint8_t *at, Py_ssize_t size):
+cdef inline double real(const uint8_t *at, uint32_t size, bint big):
+    cdef uint64_t number
+    cdef uint32_t half
+    cdef double full
+    cdef float single
+    if size == 2:
+        return PyFloat_Unpack2(<const char *> at, not big)
+    number = unsigned(at, size, big)
+    if size == 4:
+        half = <uint32_t> number
+        memcpy(&single, &half, 4)
+        return single
+    memcpy(&full, &number, 8)
+    return full
+
+
+# Short texts come again and again (comm is one of a few hundred): the last of them are kept, by hash, whole.
+
+cdef enum:
+    SHORT = 16
+
+cdef struct Kept:
+    uint64_t low
+    uint64_t high
+    PyObject *text  # or NULL; a reference of its own
+
+cdef Kept kept[512]
+
+
+cdef object short_text(const uint8_t *at, Py_ssize_t size):
+    cdef uint64_t words[2]
+    cdef Kept *place
+    cdef object text
+    words[0] = words[1] = 0  # no NUL is in the text: so zeros tell its length
+    memcpy(words, at, size)
+    place = &kept[(words[0] * <uint64_t> 0x1E3779B97F4A7C15 ^ words[1] * <uint64_t> 0x42B2AE3D27D4EB4F) >> 55]
+    if place.text != NULL and place.low == words[0] and place.high == words[1]:
+        return <object> place.text
+    text = PyUnicode_DecodeUTF8(<const char *> at, size, "surrogateescape")
+    Py_INCREF(text)
+    if place.text != NULL:
+        Py_DECREF(<object> place.text)
+    place.text, place.low, place.high = <PyObject *> text, words[0], words[1]
+    return text
+
+
+cdef inline object text(const uint8_t *at, Py_ssize_t size, bint as_bytes):
     """Up to the first NUL, or all of it; surrogateescape keeps every byte."""
     cdef const void *end = memchr(at, 0, size)
     if end != NULL:
         size = <const uint8_t *> end - at
+    if as_bytes:
+        return PyBytes_FromStringAndSize(<const char *> at, size)
+    if size <= SHORT:
+        return short_text(at, size)
     return PyUnicode_DecodeUTF8(<const char *> at, size, "surrogateescape")
 
 
-cdef list strings(const uint8_t *at, Py_ssize_t size):
+cdef list strings(const uint8_t *at, Py_ssize_t size, bint as_bytes):
     """Strings that each end in NUL; what follows the last NUL is a string that was cut."""
     cdef list result = []
     cdef Py_ssize_t start = 0, length
@@ -431,15 +764,21 @@ cdef list strings(const uint8_t *at, Py_ssize_t size):
     while start < size:
         end = memchr(at + start, 0, size - start)
         length = <const uint8_t *> end - (at + start) if end != NULL else size - start
-        result.append(PyUnicode_DecodeUTF8(<const char *> at + start, length, "surrogateescape"))
+        result.append(text(at + start, length, as_bytes))
         start += length + 1
     return result
+
+
+cdef str as_text(value):
+    """A text that Python has as bytes, as it has it by default."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Text
 
 
+@cython.final
 cdef class Writer:
     """JSON into one growing buffer, as UTF-8 that is safe on a terminal."""
 
@@ -458,30 +797,124 @@ cdef class Writer:
     cdef bytes take(self):
         return PyBytes_FromStringAndSize(self.buffer, self.size)
 
-    cdef int need(self, Py_ssize_t more) except -1:
+    cdef inline int need(self, Py_ssize_t more) except -1:
+        return self.grow(more) if self.size + more > self.room else 0
+
+    cdef int grow(self, Py_ssize_t more) except -1:
         cdef char *grown
         cdef Py_ssize_t room = self.room
-        if self.size + more > room:
-            while self.size + more > room:
-                room *= 2
-            grown = <char *> PyMem_Realloc(self.buffer, room)
-            if grown == NULL:
-                raise MemoryError
-            self.buffer, self.room = grown, room
+        while self.size + more > room:
+            room *= 2
+        grown = <char *> PyMem_Realloc(self.buffer, room)
+        if grown == NULL:
+            raise MemoryError
+        self.buffer, self.room = grown, room
         return 0
 
-    cdef int byte(self, char byte) except -1:
+    cdef inline int byte(self, char byte) except -1:
         self.need(1)
         self.buffer[self.size] = byte
         self.size += 1
         return 0
 
-    cdef int ascii(self, str plain) except -1:
-        cdef bytes encoded = plain.encode("ascii")
-        self.need(len(encoded))
-        memcpy(self.buffer + self.size, <const char *> encoded, len(encoded))
-        self.size += len(encoded)
+    cdef inline int write(self, const char *data, Py_ssize_t size) except -1:
+        self.need(size)
+        memcpy(self.buffer + self.size, data, size)
+        self.size += size
         return 0
+
+    cdef int put(self, bytes data) except -1:
+        return self.write(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int ascii(self, str plain) except -1:
+        return self.put(plain.encode("ascii"))
+
+    cdef int decimal(self, uint64_t number) except -1:
+        cdef char digits[20]
+        cdef Py_ssize_t at = 20
+        while number >= 100:
+            at -= 2
+            memcpy(digits + at, PAIRS + 2 * (number % 100), 2)
+            number //= 100
+        if number < 10:
+            at -= 1
+            digits[at] = <char> (c"0" + number)
+        else:
+            at -= 2
+            memcpy(digits + at, PAIRS + 2 * number, 2)
+        return self.write(digits + at, 20 - at)
+
+    cdef int signed(self, int64_t number) except -1:
+        if number >= 0:
+            return self.decimal(<uint64_t> number)
+        self.byte(b"-")
+        return self.decimal(-<uint64_t> number)
+
+    cdef int hexadecimal(self, uint64_t number) except -1:
+        cdef char digits[18]
+        cdef Py_ssize_t at = 18
+        while True:
+            at -= 1
+            digits[at] = HEX[number & 15]
+            number >>= 4
+            if not number:
+                break
+        self.write(b'"0x', 3)
+        self.write(digits + at, 18 - at)
+        return self.byte(b'"')
+
+    cdef int real(self, double number) except -1:
+        """As repr() writes it; what JSON has no number for is null."""
+        cdef char *digits
+        if not isfinite(number):
+            return self.write(b"null", 4)
+        digits = PyOS_double_to_string(number, c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+        try:
+            return self.write(digits, strlen(digits))
+        finally:
+            PyMem_Free(digits)
+
+    cdef int octets(self, const uint8_t *at, Py_ssize_t size) except -1:
+        cdef Py_ssize_t i
+        self.byte(b"[")
+        for i in range(size):
+            if i:
+                self.byte(b",")
+            self.decimal(at[i])
+        return self.byte(b"]")
+
+    cdef int raw_text(self, const uint8_t *at, Py_ssize_t size) except -1:
+        """A text as `string` writes it: 1, or 0 if it is not UTF-8."""
+        cdef Py_ssize_t i
+        cdef const void *end = memchr(at, 0, size)
+        cdef str decoded
+        if end != NULL:
+            size = <const uint8_t *> end - at
+        for i in range(size):
+            if not 0x20 <= at[i] < 0x7F or at[i] == c'"' or at[i] == c"\\":
+                decoded = text(at, size, False)
+                self.string(decoded)
+                return not is_lossy(decoded)
+        self.need(size + 2)
+        self.byte(b'"')
+        self.write(<const char *> at, size)
+        self.byte(b'"')
+        return 1
+
+    cdef int raw_strings(self, const uint8_t *at, Py_ssize_t size) except -1:
+        """A list of texts, each up to its NUL or to the end: 1, or 0 if one is not UTF-8."""
+        cdef Py_ssize_t start = 0
+        cdef const void *end
+        self.byte(b"[")
+        while start < size:
+            if start:
+                self.byte(b",")
+            if not self.raw_text(at + start, size - start):
+                return 0
+            end = memchr(at + start, 0, size - start)
+            start = <const uint8_t *> end - at + 1 if end != NULL else size
+        self.byte(b"]")
+        return 1
 
     cdef int value(self, object value, int depth) except -1:
         cdef bint first = True
@@ -501,7 +934,7 @@ cdef class Writer:
             else:
                 self.ascii(f'"{value}"')
         elif isinstance(value, float):
-            self.ascii(float.__repr__(value) if isfinite(value) else "null")
+            self.real(value)
         elif isinstance(value, dict):
             self.byte(b"{")
             for key, item in value.items():
@@ -562,6 +995,53 @@ cdef class Writer:
         return 0
 
 
+@cython.final
+cdef class Clock:
+    """Times as RFC 3339 has them; the second is kept, for the next time is likely to be in it."""
+
+    cdef uint64_t second
+    cdef char buffer[30]
+
+    def __init__(self):
+        self.second = 0
+        memcpy(self.buffer, b"1970-01-01T00:00:00.", 20)
+
+    cdef char *text(self, uint64_t wall_ns) noexcept:
+        """Thirty bytes such as `2026-01-31T23:59:59.123456789Z`, for years up to 9999."""
+        cdef uint64_t second = wall_ns // 1000000000
+        if second != self.second:
+            self.second = second
+            self.date(second // 86400)
+            put_digits(self.buffer + 11, second // 3600 % 24, 2)
+            put_digits(self.buffer + 14, second // 60 % 60, 2)
+            put_digits(self.buffer + 17, second % 60, 2)
+        put_digits(self.buffer + 20, wall_ns % 1000000000, 9)
+        self.buffer[29] = b"Z"
+        return self.buffer
+
+    cdef void date(self, uint64_t days) noexcept:
+        """The Gregorian date of a day since 1970. Years begin in March here, so that a leap day is their last."""
+        cdef uint64_t day, year, month
+        days += 719468  # from the first of March of the year 0
+        day = days % 146097  # within 400 years
+        year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+        day -= 365 * year + year // 4 - year // 100
+        year += days // 146097 * 400
+        month = (5 * day + 2) // 153
+        day -= (153 * month + 2) // 5
+        month = month + 3 if month < 10 else month - 9
+        put_digits(self.buffer, year + (month <= 2), 4)
+        put_digits(self.buffer + 5, month, 2)
+        put_digits(self.buffer + 8, day + 1, 2)
+
+
+cdef void put_digits(char *out, uint64_t number, int count) noexcept:
+    while count:
+        count -= 1
+        out[count] = <char> (c"0" + number % 10)
+        number //= 10
+
+
 cdef char *utf8(char *out, uint32_t c) noexcept:
     if c < 0x800:
         out[0] = <char> (0xC0 | c >> 6)
@@ -589,6 +1069,8 @@ cdef char *escape(char *out, uint32_t c) noexcept:
 
 
 cdef const char *HEX = b"0123456789abcdef"
+cdef bytes _pairs = b"".join([b"%02d" % number for number in range(100)])
+cdef const char *PAIRS = _pairs
 
 
 cdef inline bint is_unsafe(uint32_t c) noexcept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._decode import Decoder, EventProgram
 from .errors import PackageError
-from .layout import event_plan, locate
+from .layout import DEFAULT_FORMS, Forms, event_plan, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,21 +19,43 @@ else:
 
 __all__ = ["Event", "Lost", "decoder"]
 
+HIDDEN = ("_map", "_time_ns", "_cpu")
+
 
 class Record(Values):
-    """A struct inside an event: its members by name, in the order of the source."""
+    """A struct inside an event: its members by name, in the order of the source.
+
+    Two are equal if they are of the same struct and their members are equal. Records can be hashed, copied and
+    pickled; where they are unpickled needs neither the package nor a kernel, only snoopkit.
+    """
 
     __slots__ = ()
     _fields: tuple[str, ...] = ()
     _struct = ""
+    _size_bytes = 0
 
     def _asdict(self) -> dict[str, Any]:
         """The members by name; structs inside become dicts as well."""
         return {name: _plain(value) for name, value in zip(self._fields, tuple.__iter__(self), strict=False)}
 
     def __repr__(self) -> str:
-        members = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
-        return f"{self._struct or 'struct'}({members})"
+        members = zip(self._fields, tuple.__iter__(self), strict=False)
+        return f"{self._struct or 'struct'}({', '.join([f'{name}={value!r}' for name, value in members])})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Record) and (self._struct, self._fields) != (other._struct, other._fields):
+            return False
+        return tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple([_hashable(value) for value in tuple.__iter__(self)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = tuple(tuple.__iter__(self))
+        return _restore, (isinstance(self, Event), self._struct, self._fields, self._size_bytes, values)
 
     if TYPE_CHECKING:
 
@@ -44,8 +66,11 @@ class Event(Record):
     """One event: the struct's members as attributes, in the order of the source.
 
     `_map` is the name of the map it came through, `_time_ns` when the kernel put it there (CLOCK_BOOTTIME, in
-    nanoseconds), `_cpu` on which CPU, `_struct` the name of its type and `_asdict()` its members as a dict.
-    Iterating gives the members' values.
+    nanoseconds), `_cpu` on which CPU, `_struct` the name of its type, `_size_bytes` what sizeof() gives for that,
+    `_fields` the members' names and `_asdict()` the members as a dict. Iterating gives the members' values.
+
+    A member whose name is a keyword of Python is reached by getattr(); one that is called as one of the above, or
+    `__like_this__`, by `_asdict()`. Equal events have the same members, map, time and CPU.
     """
 
     __slots__ = ()
@@ -86,6 +111,16 @@ class Lost:
     def __repr__(self) -> str:
         return f"Lost({self.count}, {self.cause!r}, map={self._map!r}, cpu={self._cpu})"
 
+    def _json(self, time: str) -> dict[str, object]:
+        """What its JSON line says, `time` being its time as text."""
+        found: dict[str, object] = {"type": "lost", "time": time, "map": self._map}
+        if self._cpu >= 0:
+            found["cpu"] = self._cpu
+        found.update(count=self.count, cause=self.cause)
+        if self.detail:
+            found["detail"] = self.detail
+        return found
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Record):
@@ -95,29 +130,58 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _hashable(value: Any) -> Any:
+    return tuple([_hashable(item) for item in value]) if isinstance(value, list) else value
+
+
+# Classes by all that makes them, so that an event that was pickled comes back as one of the class that it had.
+_classes: dict[tuple[type, str, tuple[str, ...], int], type] = {}
+_RESERVED = {*HIDDEN, "_fields", "_struct", "_size_bytes", "_asdict"}
+
+
 def _field(index: int, name: str) -> property:
     return property(lambda self: tuple.__getitem__(self, index), doc=f"{name}, as the record had it")
 
 
-def _make_class(base: type[Record], name: str, fields: tuple[str, ...], hidden: tuple[str, ...] = ()) -> type:
+def _make_class(
+    base: type[Record], name: str, fields: tuple[str, ...], hidden: tuple[str, ...] = (), size_bytes: int = 0
+) -> type:
+    key = (base, name, fields, size_bytes)
+    if key in _classes:
+        return _classes[key]
     try:
         from _collections import _tuplegetter as getter  # type: ignore[import-not-found]
     except ImportError:  # another Python than CPython
         getter = _field
     body: dict[str, object] = {
-        field: getter(index, field) for index, field in enumerate(fields) if not field.startswith("_")
+        field: getter(index, field)
+        for index, field in enumerate(fields)
+        if field not in _RESERVED and not (field.startswith("__") and field.endswith("__"))
     }
     body.update({field: getter(len(fields) + index, field) for index, field in enumerate(hidden)})
-    body.update(__slots__=(), _fields=fields, _struct=name)
-    return type(name or "anonymous", (base,), body)
+    body.update(__slots__=(), _fields=fields, _struct=name, _size_bytes=size_bytes, __doc__=base.__doc__)
+    made = _classes[key] = type(name or "anonymous", (base,), body)
+    return made
 
 
-def nested_class(name: str, fields: tuple[str, ...]) -> type:
+def _restore(
+    is_event: bool, name: str, fields: tuple[str, ...], size_bytes: int, values: tuple[Any, ...]
+) -> Any:
+    """The record that was pickled."""
+    cls = (
+        _make_class(Event, name, fields, HIDDEN, size_bytes)
+        if is_event
+        else nested_class(name, fields, size_bytes)
+    )
+    return tuple.__new__(cls, values)
+
+
+def nested_class(name: str, fields: tuple[str, ...], size_bytes: int = 0) -> type:
     """The class for a struct inside an event."""
-    return _make_class(Record, name, fields)
+    return _make_class(Record, name, fields, (), size_bytes)
 
 
-def event_program(spec: EventSpec, byteorder: str) -> EventProgram:
+def event_program(spec: EventSpec, byteorder: str, forms: Forms = DEFAULT_FORMS) -> EventProgram:
     """The compiled plan of one event type of a package. PackageError if it can't be read."""
     struct = spec.struct
     size_member = None
@@ -129,17 +193,26 @@ def event_program(spec: EventSpec, byteorder: str) -> EventProgram:
         except PackageError:
             size_member = None
     plan = event_plan(
-        struct, tail_member=spec.tail_member, tail_parts=tuple(spec.tail_parts), size_member=size_member
+        struct,
+        tail_member=spec.tail_member,
+        tail_parts=tuple(spec.tail_parts),
+        size_member=size_member,
+        forms=forms,
     )
     fields = tuple(step[1] for step in plan[3])
-    cls = _make_class(Event, struct.name, fields, ("_map", "_time_ns", "_cpu"))
+    cls = _make_class(Event, struct.name, fields, HIDDEN, struct.size_bytes)
     return EventProgram(plan, byteorder == "big", cls, nested_class)
 
 
 def decoder(
-    package: Package, map_names: Sequence[str]
+    package: Package, map_names: Sequence[str], *, text: str = "str", u8: str = "list"
 ) -> tuple[Decoder, dict[tuple[str, str], EventProgram]]:
-    """The decoder for batches whose map numbers follow `map_names`, and its programs by (map, struct)."""
+    """The decoder for batches whose map numbers follow `map_names`, and its programs by (map, struct).
+
+    Char arrays become `text`: "str" or "bytes", up to the first NUL; arrays of unsigned char become `u8`: "list",
+    of numbers, or "bytes", all of them. Raises ValueError for any other, PackageError for types that can't be read.
+    """
+    forms = Forms(text, u8)
     byteorder = package.btf.byteorder
     programs: dict[tuple[str, str], EventProgram] = {}
     maps: list[tuple[str, tuple[int, int] | None, dict[int | None, EventProgram]]] = []
@@ -149,7 +222,7 @@ def decoder(
         for spec in package.event_specs:
             if spec.map != map_name:
                 continue
-            program = event_program(spec, byteorder)
+            program = event_program(spec, byteorder, forms)
             programs[map_name, spec.struct.name] = program
             if spec.kind_member is not None:
                 where = locate(spec.struct, spec.kind_member)

@@ -34,6 +34,7 @@ __all__ = [
     "ArrayType",
     "EnumType",
     "FloatType",
+    "Forms",
     "IntType",
     "Member",
     "PointerType",
@@ -90,16 +91,41 @@ class PointerType(CType):
 
 
 class EnumType(CType):
-    """An enumeration. `values` are its (name, number) pairs in the order of the source."""
+    """An enumeration. `values` are its (name, number) pairs in the order of the source.
 
-    __slots__ = ("signed", "values")
+    clang 14 writes no sign, and of numbers wider than 32 bits the low half only: then `signed` is False, negative
+    numbers stand as their 32-bit pattern, and `is_cut` says that an enumeration of 8 bytes has only low halves.
+    """
+
+    __slots__ = ("is_cut", "signed", "values")
 
     def __init__(
-        self, spelling: str, size_bytes: int, *, signed: bool, values: tuple[tuple[str, int], ...]
+        self,
+        spelling: str,
+        size_bytes: int,
+        *,
+        signed: bool,
+        values: tuple[tuple[str, int], ...],
+        is_cut: bool = False,
     ) -> None:
         super().__init__(spelling, size_bytes)
         self.signed = signed
         self.values = values
+        self.is_cut = is_cut
+
+    def names(self, bits: int = 0) -> dict[int, str]:
+        """Names by number as a record has it, in a bit-field of that many bits or else in the whole type: where
+        several names have a number, the first; where low halves leave it open which is meant, none."""
+        width = bits or 8 * self.size_bytes
+        names: dict[int, str] = {}
+        unclear: set[int] = set()
+        for name, number in self.values:
+            if not self.signed and width < 32 and number >> 31:
+                number &= (1 << width) - 1  # it can only be a negative one
+            if number in names:
+                unclear.add(number)
+            names.setdefault(number, name)
+        return {number: names[number] for number in names if not (self.is_cut and number in unclear)}
 
 
 class ArrayType(CType):
@@ -116,6 +142,16 @@ class ArrayType(CType):
     def is_text(self) -> bool:
         """Whether this is a char array, which decodes to str."""
         return isinstance(self.element, IntType) and self.element.is_char
+
+    @property
+    def is_octets(self) -> bool:
+        """Whether this is an array of unsigned char, __u8 or uint8_t, which decodes to numbers or to bytes."""
+        one = self.element
+        return (
+            isinstance(one, IntType)
+            and one.size_bytes == 1
+            and not (one.signed or one.is_bool or one.is_char)
+        )
 
 
 class Member:
@@ -272,8 +308,16 @@ class _Builder:
         if kind in (KIND_STRUCT, KIND_UNION):
             return self.struct(resolved.id, btf.types[type_id].name)
         if kind in (KIND_ENUM, KIND_ENUM64):
-            return EnumType(spelling, resolved.size, signed=resolved.signed, values=resolved.values)
+            cut = kind == KIND_ENUM and resolved.size == 8
+            return EnumType(
+                spelling, resolved.size, signed=resolved.signed, values=resolved.values, is_cut=cut
+            )
         if kind == KIND_FLOAT:
+            if resolved.size > 8:
+                raise PackageError(
+                    f"BTF: {spelling!r} has {resolved.size} bytes, in a form that depends on the machine",
+                    hint="use double",
+                )
             return FloatType(spelling, resolved.size)
         raise PackageError(f"BTF: a member of type {spelling!r} has no size")
 
@@ -301,7 +345,8 @@ def locate(struct: StructType, path: str) -> Member:
 
 # ---------------------------------------------------------------------------------------------------------------
 # The plan. A step is (op, name, offset_bytes, size_bytes, bit_offset, bit_size, count, detail). `detail` is, by op:
-# ENUM a dict from number to name; ARRAY one step with offset 0, repeated every `size_bytes`; STRUCT a plan.
+# ENUM a dict from number to name (ENUM_CUT: from its low half); TEXT and the tails of text `bytes` where that is
+# what they become; ARRAY one step with offset 0, repeated every `size_bytes`; STRUCT a plan.
 
 (
     OP_UNSIGNED,
@@ -311,40 +356,64 @@ def locate(struct: StructType, path: str) -> Member:
     OP_POINTER,
     OP_ENUM,
     OP_ENUM_SIGNED,
+    OP_ENUM_CUT,
     OP_TEXT,
+    OP_OCTETS,
     OP_ARRAY,
     OP_STRUCT,
-) = range(10)
-OP_TAIL_TEXT, OP_TAIL_STRINGS, OP_TAIL_ARRAY = range(10, 13)
+) = range(12)
+OP_TAIL_TEXT, OP_TAIL_STRINGS, OP_TAIL_OCTETS, OP_TAIL_ARRAY = range(12, 16)
 
 
-def plan(struct: StructType) -> Plan:
+class Forms:
+    """What arrays of bytes become in Python.
+
+    `text` is "str", a char array up to its first NUL with surrogateescape for what isn't UTF-8, or "bytes", the same
+    undecoded; `u8` is "list", numbers for an array of unsigned char, or "bytes", all of it. Anything else raises
+    ValueError.
+    """
+
+    __slots__ = ("text", "u8")
+
+    def __init__(self, text: str = "str", u8: str = "list") -> None:
+        if text not in ("str", "bytes"):
+            raise ValueError(f"text is 'str' or 'bytes', not {text!r}")
+        if u8 not in ("list", "bytes"):
+            raise ValueError(f"u8 is 'list' or 'bytes', not {u8!r}")
+        self.text = bytes if text == "bytes" else None
+        self.u8 = u8 == "bytes"
+
+
+DEFAULT_FORMS = Forms()
+
+
+def plan(struct: StructType, forms: Forms = DEFAULT_FORMS) -> Plan:
     """(name, size_bytes, steps) for one struct; see the comment above for a step."""
-    return (struct.name, struct.size_bytes, tuple(_step(member) for member in struct.members))
+    return (struct.name, struct.size_bytes, tuple(_step(member, forms) for member in struct.members))
 
 
-def _step(member: Member) -> Step:
-    op, size, count, detail = _operation(member.type)
+def _step(member: Member, forms: Forms) -> Step:
+    op, size, count, detail = _operation(member.type, forms, member.bit_size)
     return (op, member.name, member.offset_bytes, size, member.bit_offset, member.bit_size, count, detail)
 
 
-def _operation(ctype: CType) -> tuple[int, int, int, Any]:
+def _operation(ctype: CType, forms: Forms, bit_size: int = 0) -> tuple[int, int, int, Any]:
     size = ctype.size_bytes
     if isinstance(ctype, IntType):
         return (OP_BOOL if ctype.is_bool else OP_SIGNED if ctype.signed else OP_UNSIGNED, size, 1, None)
     if isinstance(ctype, PointerType):
         return (OP_POINTER, size, 1, None)
     if isinstance(ctype, EnumType):
-        names: dict[int, str] = {}
-        for name, value in ctype.values:
-            names.setdefault(value, name)
-        return (OP_ENUM_SIGNED if ctype.signed else OP_ENUM, size, 1, names)
+        op = OP_ENUM_CUT if ctype.is_cut else OP_ENUM_SIGNED if ctype.signed else OP_ENUM
+        return (op, size, 1, ctype.names(bit_size))
     if isinstance(ctype, FloatType):
         return (OP_FLOAT, size, 1, None)
     if isinstance(ctype, ArrayType):
         if ctype.is_text:
-            return (OP_TEXT, size, 1, None)
-        inner_op, inner_size, inner_count, inner_detail = _operation(ctype.element)
+            return (OP_TEXT, size, 1, forms.text)
+        if ctype.is_octets and forms.u8:
+            return (OP_OCTETS, size, 1, None)
+        inner_op, inner_size, inner_count, inner_detail = _operation(ctype.element, forms)
         return (
             OP_ARRAY,
             ctype.element.size_bytes,
@@ -352,7 +421,7 @@ def _operation(ctype: CType) -> tuple[int, int, int, Any]:
             (inner_op, "", 0, inner_size, 0, 0, inner_count, inner_detail),
         )
     if isinstance(ctype, StructType):
-        return (OP_STRUCT, size, 1, plan(ctype))
+        return (OP_STRUCT, size, 1, plan(ctype, forms))
     raise TypeError(f"no plan for {ctype!r}")
 
 
@@ -362,6 +431,7 @@ def event_plan(
     tail_member: str | None = None,
     tail_parts: tuple[TailPart, ...] = (),
     size_member: str | None = None,
+    forms: Forms = DEFAULT_FORMS,
 ) -> EventPlan:
     """How to read one event: (name, fixed_size_bytes, size_bytes, steps, where its true size stands).
 
@@ -372,7 +442,7 @@ def event_plan(
 
     Raises PackageError where paths, lengths or the tail don't fit the struct.
     """
-    whole = plan(struct)
+    whole = plan(struct, forms)
     where = None
     if size_member is not None:
         where = _unsigned(struct, size_member)
@@ -387,7 +457,9 @@ def event_plan(
     if not tail_parts:
         op, _, offset, size, _, _, _, detail = whole[2][-1]
         if op == OP_TEXT:
-            steps.append((OP_TAIL_TEXT, tail_member, offset, 0, 0, 0, 0, None))
+            steps.append((OP_TAIL_TEXT, tail_member, offset, 0, 0, 0, 0, detail))
+        elif op == OP_OCTETS:
+            steps.append((OP_TAIL_OCTETS, tail_member, offset, 0, 0, 0, 0, None))
         elif op == OP_ARRAY:
             steps.append((OP_TAIL_ARRAY, tail_member, offset, size, 0, 0, 0, detail))
         else:
@@ -401,7 +473,7 @@ def event_plan(
         if at + width > tail.offset_bytes:
             raise PackageError(f"struct {struct.name!r}: the length {part.size_member!r} stands in the tail")
         op = OP_TAIL_STRINGS if part.form == "strings" else OP_TAIL_TEXT
-        steps.append((op, part.name, tail.offset_bytes, 0, 0, width, at, None))
+        steps.append((op, part.name, tail.offset_bytes, 0, 0, width, at, forms.text))
     return (whole[0], tail.offset_bytes, whole[1], tuple(steps), where)
 
 

@@ -137,7 +137,7 @@ class JsonLines:
     def row(self, event: Any) -> bytes:
         time = self._clock.rfc3339(event._time_ns)
         if isinstance(event, Lost):
-            return json(lost_object(event, time)) + b"\n"
+            return json(event._json(time)) + b"\n"
         program: EventProgram = self._types[event._map, event._struct]
         data, raw = program.json(event)
         head = json(
@@ -145,17 +145,6 @@ class JsonLines:
         )
         tail = b',"raw":' + json(raw) if raw else b""
         return b'%s,"data":%s%s}\n' % (head[:-1], data, tail)
-
-
-def lost_object(lost: Lost, time: str) -> dict[str, object]:
-    """The JSON form of a notice of loss."""
-    found: dict[str, object] = {"type": "lost", "time": time, "map": lost._map}
-    if lost._cpu >= 0:
-        found["cpu"] = lost._cpu
-    found.update(count=lost.count, cause=lost.cause)
-    if lost.detail:
-        found["detail"] = lost.detail
-    return found
 
 
 class Csv:
@@ -173,7 +162,7 @@ class Csv:
     def row(self, event: Any) -> bytes:
         time = self._clock.rfc3339(event._time_ns)
         if isinstance(event, Lost):
-            found = lost_object(event, time)
+            found = event._json(time)
             return csv_row([found.get(key) for key in self.KEYS])
         data, raw = self._types[event._map, event._struct].json(event)
         return csv_row(
