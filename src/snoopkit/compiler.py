@@ -43,6 +43,7 @@ _TARGETS = {
 }
 _ZERO_INIT = "-ftrivial-auto-var-init=zero"
 _ALLOW_ZERO_INIT = "-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang"
+_EVENT_MACRO = b"SNOOPKIT_EVENT("  # of snoopkit.bpf.h
 _PLACE_IN_DIAGNOSTICS = re.compile(
     r"^((?:In file included from |\s+from )?)([^\s:][^:\n]*)(?=:\d+)", re.MULTILINE
 )
@@ -200,7 +201,7 @@ class _Job:
         """Put the copy with anchors in the header's place; without a header the source itself may tag its events."""
         path = self.header_path
         if path is None:
-            if not self.mentions(skeleton.EVENT_TAG.encode()):
+            if not self.mentions(skeleton.EVENT_TAG.encode()) and not self.mentions(_EVENT_MACRO):
                 return
             path = self.source_path
         copy = os.path.join(self.scratch, "anchored.h")
@@ -249,7 +250,7 @@ class _Job:
         if version < 16:
             command.append(_ALLOW_ZERO_INIT)
         command += ["-fdebug-compilation-dir=.", "-MD", "-MF", os.path.join(self.scratch, "object.d")]
-        command += ["-I.", *self.flags, *_libbpf_headers(), *kernel, *_system_headers()]
+        command += ["-I.", *self.flags, *_headers(), *kernel, *_system_headers()]
         command += ["-c", self.source_name, "-o", self.output]
         if self.log is not None:
             import shlex
@@ -320,13 +321,13 @@ def _target() -> str:
     return _TARGETS.get(machine, machine)
 
 
-def _libbpf_headers() -> list[str]:
-    """The folder that holds bpf/bpf_helpers.h: the wheel's own, the system's default, or what pkg-config says."""
+def _headers() -> list[str]:
+    """The folders that hold snoopkit.bpf.h and bpf/bpf_helpers.h; the latter is the wheel's own, in the system's
+    default folder, or where pkg-config says. Whichever it is, the object's bytes don't tell."""
     own = os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
-    if os.path.exists(os.path.join(own, "bpf", "bpf_helpers.h")):
-        return ["-isystem", own, f"-ffile-prefix-map={own}=/usr/include"]
-    if os.path.exists("/usr/include/bpf/bpf_helpers.h"):
-        return []
+    flags = ["-isystem", own, f"-ffile-prefix-map={own}=/usr/include"]
+    if any(os.path.exists(f"{folder}/bpf/bpf_helpers.h") for folder in (own, "/usr/include")):
+        return flags
     try:
         done = subprocess.run(
             ["pkg-config", "--variable=includedir", "libbpf"],
@@ -335,9 +336,9 @@ def _libbpf_headers() -> list[str]:
             stdin=subprocess.DEVNULL,
         )
     except OSError:
-        return []
+        return flags
     folder = done.stdout.strip()
-    return ["-isystem", folder] if folder and not done.returncode else []
+    return [*flags, "-isystem", folder] if folder and not done.returncode else flags
 
 
 def _system_headers() -> list[str]:

@@ -9,7 +9,7 @@ import errno as errnos
 
 from . import _core, features
 from .errors import LoadError, PackageError, UnsupportedError
-from .options import initial_values, printable
+from .options import encode, initial_values, printable
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .errors import KernelError
-    from .options import Value
+    from .options import OptionSpec, Value
     from .package import Package
 
 __all__ = ["Object", "explained", "open"]
@@ -91,6 +91,10 @@ class Object:
     def log(self) -> str:
         """What libbpf and the verifier said so far."""
         return self._core.log
+
+    def set(self, variable: OptionSpec, value: Value) -> None:
+        """Gives a variable of the package its value, before load."""
+        _patch(self._core, variable.section, [(variable.offset_bytes, encode(variable, value))])
 
     def load(self) -> None:
         """Creates the maps and loads the programs that are switched on.

@@ -238,7 +238,12 @@ _EVENT = _object(
 )
 _OWN = _object(
     {"version": _one_of(1)},
-    {"events": _list(_EVENT), "losses": _or_null(_text), "data_sections": _DATA_SECTIONS},
+    {
+        "events": _list(_EVENT),
+        "losses": _or_null(_text),
+        "ring": _or_null(_text),
+        "data_sections": _DATA_SECTIONS,
+    },
 )
 
 _META = _object(

@@ -118,7 +118,8 @@ class Package:
     """A checked package.
 
     `object` is the ELF's bytes, `meta` the document's meta as it was; `elf` and `btf` are both already validated.
-    `programs`, `maps` and `options` go by name; `warnings` say what is odd, but not wrong.
+    `programs`, `maps` and `options` go by name; `warnings` say what is odd, but not wrong. `losses_map` is where the
+    program counts its outputs, `ring_switch` the variable that has it output to ring buffers; None where it has none.
     """
 
     def __init__(self, object: bytes, meta: dict[str, Any]) -> None:
@@ -151,6 +152,7 @@ class Package:
         for spec in self.event_specs:
             self.events.setdefault(spec.map, spec.struct)
         self.losses_map = _losses(self.maps, own.get("losses"))
+        self.ring_switch = _ring_switch(self.elf, self.btf, own.get("ring"))
         self.warnings = tuple(warnings)
 
     @classmethod
@@ -457,3 +459,12 @@ def _losses(maps: dict[str, MapSpec], name: str | None) -> str | None:
             f"meta.snoopkit.losses: {name!r} isn't a per-CPU array of {{ __u64 attempts; __u64 failed; }}"
         )
     return name
+
+
+def _ring_switch(elf: Elf, btf: Btf, name: str | None) -> OptionSpec | None:
+    if name is None:
+        return None
+    spec = option_reader.read(elf, btf, ".rodata", {"name": name}, "meta.snoopkit.ring")
+    if spec is None or spec.form != option_reader.BOOL:
+        raise PackageError(f"meta.snoopkit.ring: {name!r} isn't a const volatile bool")
+    return spec

@@ -38,7 +38,12 @@ __all__ = ["EUNOMIA_VERSION", "META_VERSION", "choose", "is_tagged", "meta", "na
 
 EUNOMIA_VERSION = "0.3.4"  # whose format this is
 META_VERSION = 1
-EVENT_TAG, TAIL_TAG, LOSSES_TAG = "snoopkit.event:", "snoopkit.tail:", "snoopkit.losses"
+EVENT_TAG, TAIL_TAG, LOSSES_TAG, RING_TAG = (
+    "snoopkit.event:",
+    "snoopkit.tail:",
+    "snoopkit.losses",
+    "snoopkit.ring",
+)
 
 _EVENT = re.compile(r"(\w+)(?::([\w.]+)=(0[xX][0-9a-fA-F]+|\d+))?")
 _TAIL_PART = re.compile(r"\s*(\w+)=(text|strings)\[([\w.]+)\]\s*")
@@ -82,9 +87,10 @@ def meta(
     events = _events(btf, maps, exported)
     if events:
         own["events"] = events
-    losses = _losses(btf)
-    if losses:
-        own["losses"] = losses
+    for key, section_name, tag in (("losses", ".maps", LOSSES_TAG), ("ring", ".rodata", RING_TAG)):
+        variable_name = _tagged_variable(btf, section_name, tag)
+        if variable_name:
+            own[key] = variable_name
     skeleton: dict[str, Any] = {
         "obj_name": object_name,
         "data_sections": [section for section in sections if section not in beyond],
@@ -179,7 +185,7 @@ def _data_sections(elf: Elf, btf: Btf) -> list[dict[str, Any]]:
         shown = [
             {"name": variable.name, "type": _spelling(btf, variable.type_id)}
             for variable in variables
-            if variable.linkage == LINKAGE_GLOBAL
+            if variable.linkage == LINKAGE_GLOBAL and RING_TAG not in btf.tags(variable.id)
         ]
         if shown:
             sections.append({"name": section.name, "variables": shown})
@@ -296,9 +302,9 @@ def _tail(btf: Btf, type_id: int) -> dict[str, Any]:
     return {"tail_member": tail} if tail else {}
 
 
-def _losses(btf: Btf) -> str | None:
-    datasec = btf.find(".maps", KIND_DATASEC)
+def _tagged_variable(btf: Btf, section_name: str, tag: str) -> str | None:
+    datasec = btf.find(section_name, KIND_DATASEC)
     for variable_id, _, _ in btf.types[datasec].variables if datasec is not None else ():
-        if LOSSES_TAG in btf.tags(variable_id):
+        if tag in btf.tags(variable_id):
             return btf.types[variable_id].name
     return None
