@@ -25,6 +25,9 @@ def boottime_ns() -> int:
 def possible_cpus() -> int:
     """CPUs that this machine could ever have: the slots of a per-CPU map's value."""
 
+def has_map_type(type: int) -> bool:
+    """Whether this kernel makes maps of this type. It tries; without CAP_BPF the answer is no. MapError."""
+
 def online_cpus() -> list[int]: ...
 
 @final
@@ -100,13 +103,16 @@ class Map:
     name: str
     """As in the object; for the ones that hold variables, their section: `.rodata`, `.bss`."""
     type: int
-    """The kernel's number: 4 is a perf event array, 27 a ring buffer."""
+    """The kernel's number: 4 is a perf event array, 27 a ring buffer, 31 a user ring buffer."""
     key_size: int
     value_size: int
     max_entries: int
     """Settable before load."""
     initial_value: bytes
     """Of a map that holds variables; settable before load, whole. ValueError for any other map."""
+    def redefine(self, type: int, key_size: int, value_size: int, max_entries: int) -> None:
+        """Make it another kind of map, before load."""
+
     @property
     def fd(self) -> int: ...
     @property
@@ -163,29 +169,38 @@ class Map:
         """The same, written; nothing beside them is touched. ValueError for a map that is read-only."""
 
 @final
-class PerfReader:
-    """The rings of perf event arrays: one per map and online CPU, read together, in the order of the kernel's time.
+class Reader:
+    """The rings of perf event arrays, one per map and online CPU, and BPF ring buffers, read together in the order of
+    time.
 
-    `maps` gives each map with the pages of each of its rings, a power of two. Maps are numbered in this order.
+    `maps` gives each perf event array with the pages of each of its rings, a power of two; each ring buffer with where
+    its records have their time (u64, CLOCK_BOOTTIME: an offset in bytes), or None if they have none: then their time is
+    that of the drain. Within one ring buffer the order is the kernel's, and a record's time is at least that of the one
+    in front of it. Maps are numbered in this order.
+
     Without CAP_IPC_LOCK the kernel limits locked memory: MapError with errno EPERM means "smaller".
     It lives on when its object is closed. One thread at a time; another one may close it.
     """
 
     has_lost_counter: bool
     """Whether the kernel counts a ring's losses (6.0 and later); before, there are only LOST records."""
-    def __init__(self, maps: Iterable[tuple[Map, int]], *, drain_interval_ns: int = 20_000_000) -> None: ...
+    def __init__(
+        self, maps: Iterable[tuple[Map, int | None]], *, drain_interval_ns: int = 20_000_000
+    ) -> None: ...
     def fileno(self) -> int:
-        """Readable when a ring is a quarter full, and every `drain_interval_ns`."""
+        """Readable when a ring is a quarter full, when a ring buffer's program wakes its reader, and every
+        `drain_interval_ns`."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until `fileno()` is readable, or `timeout` seconds. False after a signal too, once its handler has run."""
 
     def drain(self, final: bool = False) -> tuple[memoryview, memoryview]:
         """Takes all records out of all rings: their bytes, and packed `RecordIndex` entries (24 bytes each: u64 boot
-        time, u32 offset, u32 size, u32 sequence, u16 CPU, u16 map) sorted by time.
+        time, u32 offset, u32 size, u32 sequence, s16 CPU, u16 map) sorted by time. The CPU is -1 for a ring buffer's.
 
         Records newer than the moment before the previous drain are held back for the next, as an older one may still be
-        on its way; `final` holds back nothing. Never blocks. The two views keep their memory; drop them soon.
+        on its way; `final` holds back nothing, and neither does a reader of nothing but one ring buffer. Never blocks.
+        The two views keep their memory; drop them soon.
         """
 
     @property
@@ -200,10 +215,9 @@ class PerfReader:
     def lost_records(self) -> int:
         """Sum of all PERF_RECORD_LOST so far. Cheap; `ring_states` tells which ring."""
 
-    def ring_states(self, ask_kernel: bool = False) -> list[tuple[int, int, int, int, int, int, int]]:
-        """For each ring: map, cpu, received, lost by LOST records, lost by the kernel's counter (0 unless
-        `ask_kernel`, one read a ring), malformed records, boot time of the last LOST record. All but the last
-        are totals since opening."""
+    def ring_states(self, ask_kernel: bool = False) -> list[tuple[int, int, int, int, int, int]]:
+        """For each ring: map, CPU (-1 for a ring buffer), and totals since opening: received, lost by LOST records,
+        lost by the kernel's counter (0 unless `ask_kernel`, one read a ring), malformed records."""
 
     def close(self) -> None: ...
     @property
@@ -213,4 +227,23 @@ class PerfReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-def _read_bytes(ring_data: bytes, tail: int, head: int) -> tuple[bytes, bytes, int, int]: ...
+@final
+class UserRing:
+    """The way into a program: a user ring buffer (kernel 6.1 and later). It lives on when its object is closed."""
+
+    def __init__(self, map: Map) -> None: ...
+    def submit(self, data: bytes) -> None:
+        """Put a record where the program finds it the next time it looks (bpf_user_ringbuf_drain). Never waits:
+        MapError with errno ENOSPC while the ring is full, E2BIG for a record that can't ever fit."""
+
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+def _read_bytes(
+    ring_data: bytes, tail: int, head: int, is_buffer: bool = False, time_offset: int = -1
+) -> tuple[bytes, bytes, int, int, int]: ...

@@ -5,7 +5,7 @@ Who owns what:
 
     Object ─▶ _Handle (bpf_object and every bpf_link made from it)
     Program, Map, Link ─▶ the same _Handle, so they never outlive what they point into
-    PerfReader owns its rings and its own duplicates of the maps' descriptors; it needs no Object to live
+    Reader and UserRing own their rings and their own duplicates of the maps' descriptors; they need no Object to live
 
 Rules that every class here keeps:
 
@@ -20,7 +20,7 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, EINVAL, ENOENT, errno
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
@@ -58,6 +58,10 @@ def live_handles() -> int:
 
 def possible_cpus() -> int:
     return _check(libbpf_num_possible_cpus(), LoadError, "count CPUs")
+
+
+def has_map_type(int type) -> bool:
+    return bool(_check(libbpf_probe_bpf_map_type(type, NULL), MapError, f"probe: maps of type {type}"))
 
 
 def online_cpus() -> list:
@@ -516,6 +520,15 @@ cdef class Map:
         self.handle.get_open()
         _check(bpf_map__set_max_entries(self.map, count), MapError, f"size: map {self.name}")
 
+    def redefine(self, int type, uint32_t key_size, uint32_t value_size, uint32_t max_entries):
+        self.handle.get_open()
+        where = f"redefine: map {self.name}"
+        _check(bpf_map__set_type(self.map, type), MapError, where)
+        _check(bpf_map__set_key_size(self.map, key_size), MapError, where)
+        _check(bpf_map__set_value_size(self.map, value_size), MapError, where)
+        self.type, self.key_size, self.value_size = type, key_size, value_size
+        self.max_entries = max_entries
+
     @property
     def fd(self):
         self.handle.get_loaded()
@@ -741,16 +754,19 @@ cdef class Map:
 
 # ---- records: out of the rings, into one batch, in the order of time
 
-cdef struct Ring:
-    perf_event_mmap_page *page
-    char *data
+cdef struct Ring:             # a CPU's ring of a perf event array, or a BPF ring buffer
+    perf_event_mmap_page *page    # NULL for a BPF ring buffer
+    uint64_t *consumer        # a BPF ring buffer's positions: ours,
+    uint64_t *producer        # and the kernel's
+    char *data                # there mapped twice in a row: no record goes round the end
     uint64_t size             # of data, a power of two
     int fd
-    uint16_t cpu
+    int16_t cpu
     uint16_t map
+    int64_t time_offset       # in a BPF ring buffer's records, of their boot time; -1 where they have none
+    uint64_t newest_ns        # of what came out of a BPF ring buffer
     uint64_t received
     uint64_t lost_records     # sum of the PERF_RECORD_LOST seen
-    uint64_t lost_time_ns     # time of the last of them
     uint64_t malformed        # records that can't be what the kernel meant to write
 
 cdef struct Store:
@@ -846,13 +862,72 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
                     ring.received += 1
         elif header.type == PERF_RECORD_LOST:
             if length >= 24:
-                # header, u64 id, u64 how many, u64 time
+                # header, u64 id, u64 how many
                 ring.lost_records += (<uint64_t *>(ring.data + ((at + 16) & mask)))[0]
-                if length >= 32:
-                    ring.lost_time_ns = (<uint64_t *>(ring.data + ((at + 24) & mask)))[0]
         tail += length
     __atomic_store_n(&ring.page.data_tail, head, __ATOMIC_RELEASE)
     return 0
+
+
+cdef int _consume_buffer(Ring *ring, Store *store, uint64_t begun_ns) noexcept nogil:
+    """The same for a BPF ring buffer, up to the first record that is still being written.
+
+    Its order is the kernel's: a record's time is its own, or that of the drain, but never before the one in front.
+    """
+    cdef uint64_t head = __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE)
+    cdef uint64_t tail = ring.consumer[0]
+    cdef uint64_t waiting = head - tail
+    cdef uint64_t length, latest, time_ns
+    cdef uint32_t size
+    cdef char *record
+    cdef RecordIndex *entry
+    cdef int result = 0
+
+    if waiting == 0:
+        return 0
+    if waiting > ring.size or (head | tail) & 7:
+        ring.malformed += 1
+        __atomic_store_n(ring.consumer, head, __ATOMIC_RELEASE)
+        return 0
+    if store.used + waiting > <uint64_t>0xffffffff:
+        return 0
+    if _grow(store, waiting, 0) < 0:
+        return -1
+    latest = _boottime_ns()
+    while tail != head:
+        # u32 size and flags, u32 unused, then the bytes of bpf_ringbuf_output
+        record = ring.data + (tail & (ring.size - 1))
+        size = <uint32_t>__atomic_load_n(<uint32_t *>record, __ATOMIC_ACQUIRE)
+        if size & BPF_RINGBUF_BUSY_BIT:
+            break
+        length = ((size & ~<uint32_t>BPF_RINGBUF_DISCARD_BIT) + <uint64_t>15) & ~<uint64_t>7
+        if length > head - tail:
+            ring.malformed += 1
+            tail = head
+            break
+        if not size & BPF_RINGBUF_DISCARD_BIT:
+            if store.count == store.index_room and _grow(store, 0, 2048) < 0:
+                result = -1
+                break
+            time_ns = begun_ns
+            if ring.time_offset >= 0 and ring.time_offset + 8 <= size:
+                memcpy(&time_ns, record + 8 + ring.time_offset, 8)
+            ring.newest_ns = max(ring.newest_ns, min(time_ns, latest))
+            entry = store.index + store.count
+            entry.time_ns = ring.newest_ns
+            entry.offset_bytes = <uint32_t>store.used
+            entry.size_bytes = size
+            entry.sequence = store.sequence
+            entry.cpu = ring.cpu
+            entry.map = ring.map
+            memcpy(store.data + store.used, record + 8, size)
+            store.used += (size + 7) & ~<uint32_t>7
+            store.count += 1
+            store.sequence += 1
+            ring.received += 1
+        tail += length
+    __atomic_store_n(ring.consumer, tail, __ATOMIC_RELEASE)
+    return result
 
 
 cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept nogil:
@@ -1022,23 +1097,26 @@ cdef int _set_timer(int fd, uint64_t first_ns, uint64_t interval_ns) noexcept no
     return timerfd_settime(fd, 0, &timer, NULL)
 
 
-cdef int _watch(int epoll_fd, int fd) noexcept nogil:
+cdef int _watch(int epoll_fd, int fd, uint32_t events) noexcept nogil:
     cdef epoll_event event
     memset(&event, 0, sizeof(event))
-    event.events = EPOLLIN
+    event.events = events
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)
 
 
 cdef struct RingGroup:        # the rings of one map
-    perf_buffer *buffer
+    perf_buffer *buffer       # of a perf event array
+    void *consumer_page       # of a BPF ring buffer: ours to write
+    void *producer_pages      # the kernel's
+    size_t producer_bytes
     int map_fd
 
 
 @cython.final
-cdef class PerfReader:
+cdef class Reader:
     cdef RingGroup *groups
     cdef Ring *rings
-    cdef int group_count, ring_count, epoll_fd, timer_fd
+    cdef int group_count, ring_count, buffer_count, epoll_fd, timer_fd
     cdef bint busy, closing
     cdef uint64_t interval_ns, drained_ns, barrier_ns
     cdef Store store
@@ -1077,39 +1155,70 @@ cdef class PerfReader:
         cdef list cpus = online_cpus()
         self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
         if (self.timer_fd < 0 or _set_timer(self.timer_fd, self.interval_ns, self.interval_ns) < 0
-                or _watch(self.epoll_fd, self.timer_fd) < 0):
+                or _watch(self.epoll_fd, self.timer_fd, EPOLLIN) < 0):
             raise _failure(MapError, errno, "open rings")
         self.has_lost_counter = True
         self.groups = <RingGroup *>calloc(len(maps), sizeof(RingGroup))
         self.rings = <Ring *>calloc(len(maps) * len(cpus), sizeof(Ring))
         if self.groups == NULL or self.rings == NULL:
             raise MemoryError()
-        for map, pages in maps:
-            self._open_map(map, pages, cpus)
+        for map, detail in maps:
+            self._open_map(map, detail, cpus)
         self.barrier_ns = self.drained_ns = _boottime_ns()
         return 0
 
-    cdef int _open_map(self, Map map, size_t pages, list cpus) except -1:
+    cdef int _open_map(self, Map map, detail, list cpus) except -1:
+        cdef RingGroup *group = self.groups + self.group_count
+        where = f"open rings: map {map.name}"
+        if map.type not in (BPF_MAP_TYPE_PERF_EVENT_ARRAY, BPF_MAP_TYPE_RINGBUF):
+            raise ValueError(f"map {map.name} is neither a perf event array nor a ring buffer")
+        # The reader must be able to take its rings out of the map after the object is closed.
+        group.map_fd = _duplicate(map, where)
+        self.group_count += 1
+        if map.type == BPF_MAP_TYPE_RINGBUF:
+            return self._open_buffer(map, -1 if detail is None else detail, where)
+        return self._open_rings(map, detail, cpus, where)
+
+    cdef int _open_buffer(self, Map map, int64_t time_offset, str where) except -1:
+        cdef RingGroup *group = self.groups + self.group_count - 1
+        cdef Ring *ring = self.rings + self.ring_count
+        cdef void *memory
+        ring.size = map.max_entries
+        # A consumer's position and page of its own, the producer's behind it, then the data twice.
+        memory = mmap(NULL, _PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, group.map_fd, 0)
+        if memory == MAP_FAILED:
+            raise _failure(MapError, errno, where)
+        group.consumer_page = memory
+        group.producer_bytes = _PAGE_SIZE + 2 * ring.size
+        memory = mmap(NULL, group.producer_bytes, PROT_READ, MAP_SHARED, group.map_fd, _PAGE_SIZE)
+        if memory == MAP_FAILED:
+            raise _failure(MapError, errno, where)
+        group.producer_pages = memory
+        ring.consumer = <uint64_t *>group.consumer_page
+        ring.producer = <uint64_t *>memory
+        ring.data = <char *>memory + _PAGE_SIZE
+        ring.fd = ring.cpu = -1
+        ring.map = self.group_count - 1
+        ring.time_offset = time_offset
+        self.ring_count += 1
+        self.buffer_count += 1
+        # By edge: a buffer is readable as long as anything is in it, but only its program knows when to wake.
+        if _watch(self.epoll_fd, group.map_fd, EPOLLIN | EPOLLET) < 0:
+            raise _failure(MapError, errno, where)
+        return 0
+
+    cdef int _open_rings(self, Map map, size_t pages, list cpus, str where) except -1:
         cdef perf_event_attr attributes
         cdef perf_buffer_raw_opts options
-        cdef RingGroup *group = self.groups + self.group_count
+        cdef RingGroup *group = self.groups + self.group_count - 1
         cdef Ring *ring
         cdef int *keys
-        cdef int fd, error_number, count = 0, index
+        cdef int fd = group.map_fd, error_number, count = 0, index
         cdef void *memory = NULL
         cdef size_t size = 0
         cdef Log log
-        where = f"open rings: map {map.name}"
-        if map.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-            raise ValueError(f"map {map.name} is no perf event array")
         if pages == 0 or pages & (pages - 1):
             raise ValueError(f"map {map.name}: {pages} pages are no power of two")
-        # The reader must be able to take its rings out of the map after the object is closed.
-        fd = fcntl(map.fd, F_DUPFD_CLOEXEC, 3)
-        if fd < 0:
-            raise _failure(MapError, errno, where)
-        group.map_fd = fd
-        self.group_count += 1
         memset(&attributes, 0, sizeof(attributes))
         attributes.size = sizeof(attributes)
         attributes.type = PERF_TYPE_SOFTWARE
@@ -1158,7 +1267,7 @@ cdef class PerfReader:
                 self.ring_count += 1
         finally:
             free(keys)
-        if _watch(self.epoll_fd, perf_buffer__epoll_fd(group.buffer)) < 0:
+        if _watch(self.epoll_fd, perf_buffer__epoll_fd(group.buffer), EPOLLIN) < 0:
             raise _failure(MapError, errno, where)
         return 0
 
@@ -1178,10 +1287,14 @@ cdef class PerfReader:
         self.timer_fd = -1
         # Another thread may close while this one unmaps.
         self.groups = NULL
-        self.group_count = self.ring_count = 0
+        self.group_count = self.ring_count = self.buffer_count = 0
         for number in range(count):
             with nogil:
                 perf_buffer__free(groups[number].buffer)
+                if groups[number].consumer_page != NULL:
+                    munmap(groups[number].consumer_page, _PAGE_SIZE)
+                if groups[number].producer_pages != NULL:
+                    munmap(groups[number].producer_pages, groups[number].producer_bytes)
             close(groups[number].map_fd)
         free(groups)
         free(self.rings)
@@ -1232,15 +1345,23 @@ cdef class PerfReader:
 
     def drain(self, bint final=False):
         cdef uint64_t ticks, begun_ns
+        cdef epoll_event woken[16]
         cdef int number, result = 0
         cdef size_t ready = 0
+        cdef Ring *ring
         self._enter()
         try:
             with nogil:
                 begun_ns = _boottime_ns()
                 read(self.timer_fd, &ticks, sizeof(ticks))
+                if self.buffer_count:
+                    epoll_wait(self.epoll_fd, woken, 16, 0)     # takes the edges
                 for number in range(self.ring_count):
-                    result = _consume(self.rings + number, &self.store)
+                    ring = self.rings + number
+                    if ring.page != NULL:
+                        result = _consume(ring, &self.store)
+                    else:
+                        result = _consume_buffer(ring, &self.store, begun_ns)
                     if result < 0:
                         break
                 if result >= 0:
@@ -1249,6 +1370,8 @@ cdef class PerfReader:
                     # What was there before the last drain began has by now arrived in its ring.
                     self.barrier_ns = max(self.barrier_ns, min(self.drained_ns, begun_ns - BARRIER_NS))
                     self.drained_ns = begun_ns
+                    if self.buffer_count == 1 == self.ring_count:
+                        final = True     # it is in order, and nothing else is to be merged into it
                     if final:
                         self.barrier_ns = begun_ns
                     ready = _count_until(
@@ -1314,11 +1437,10 @@ cdef class PerfReader:
             for number in range(self.ring_count):
                 ring = self.rings + number
                 answer[1] = 0
-                if ask_kernel and self.has_lost_counter:
+                if ask_kernel and self.has_lost_counter and ring.fd >= 0:
                     if read(ring.fd, answer, sizeof(answer)) != sizeof(answer):
                         answer[1] = 0
-                states.append((ring.map, ring.cpu, ring.received, ring.lost_records, answer[1],
-                               ring.malformed, ring.lost_time_ns))
+                states.append((ring.map, ring.cpu, ring.received, ring.lost_records, answer[1], ring.malformed))
             return states
         finally:
             self._leave()
@@ -1344,13 +1466,87 @@ cdef class PerfReader:
         self.close()
 
 
-def _read_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
-    """A drain of one ring whose data are these bytes, for tests: data, sorted index, malformed, lost."""
+cdef int _duplicate(Map map, str where) except -1:
+    """A descriptor of our own for a map."""
+    cdef int fd = fcntl(map.fd, F_DUPFD_CLOEXEC, 3)
+    if fd < 0:
+        raise _failure(MapError, errno, where)
+    return fd
+
+
+@cython.final
+cdef class UserRing:
+    cdef user_ring_buffer *ring
+    cdef int fd
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __init__(self, Map map):
+        global _live
+        cdef int error_number
+        cdef Log log
+        if self.ring != NULL:
+            raise ValueError("the ring is open already")
+        where = f"open ring: map {map.name}"
+        if map.type != BPF_MAP_TYPE_USER_RINGBUF:
+            raise ValueError(f"map {map.name} is no user ring buffer")
+        self.fd = _duplicate(map, where)
+        _listen(&log, False)
+        self.ring = user_ring_buffer__new(self.fd, NULL)
+        error_number = errno
+        heard = _heard(&log)
+        if self.ring == NULL:
+            self.close()
+            raise _failure(MapError, error_number, where, heard)
+        _live += 1
+
+    def __dealloc__(self):
+        self.close()
+
+    def submit(self, bytes data):
+        cdef void *place
+        if self.ring == NULL:
+            raise ValueError("the ring is closed")
+        place = user_ring_buffer__reserve(self.ring, len(data))
+        if place == NULL:
+            raise _failure(MapError, errno, f"submit: {len(data)} bytes")
+        memcpy(place, PyBytes_AS_STRING(data), len(data))
+        user_ring_buffer__submit(self.ring, place)
+
+    def close(self):
+        global _live
+        if self.ring != NULL:
+            _live -= 1
+            user_ring_buffer__free(self.ring)
+        self.ring = NULL
+        if self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
+
+    @property
+    def closed(self):
+        return self.ring == NULL
+
+    def __enter__(self):
+        if self.ring == NULL:
+            raise ValueError("the ring is closed")
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def _read_bytes(bytes ring_data, uint64_t tail, uint64_t head, bint is_buffer=False, int64_t time_offset=-1) -> tuple:
+    """A drain of one ring whose data are these bytes, for tests: data, sorted index, malformed, lost, and where it
+    stands then."""
     cdef Store store
     cdef Ring ring
     cdef perf_event_mmap_page page
     cdef RecordIndex *spare = NULL
     cdef size_t spare_room = 0, size = len(ring_data)
+    cdef int result
+    cdef uint64_t begun_ns = _boottime_ns()
     if size < 8 or size & (size - 1):
         raise ValueError("a ring's size is a power of two")
     memset(&store, 0, sizeof(store))
@@ -1358,17 +1554,25 @@ def _read_bytes(bytes ring_data, uint64_t tail, uint64_t head) -> tuple:
     memset(&page, 0, sizeof(page))
     page.data_head = head
     page.data_tail = tail
-    ring.page = &page
     ring.size = size
+    ring.cpu = -1 if is_buffer else 0
+    ring.time_offset = time_offset
+    if is_buffer:
+        ring_data *= 2
+        ring.consumer, ring.producer = &tail, &head
+    else:
+        ring.page = &page
     ring.data = PyBytes_AS_STRING(ring_data)
     try:
-        if _consume(&ring, &store) < 0 or _sort(&store, &spare, &spare_room) < 0:
+        result = _consume_buffer(&ring, &store, begun_ns) if is_buffer else _consume(&ring, &store)
+        if result < 0 or _sort(&store, &spare, &spare_room) < 0:
             raise MemoryError()
         return (
             PyBytes_FromStringAndSize(store.data, store.used),
             PyBytes_FromStringAndSize(<char *>store.index, store.count * sizeof(RecordIndex)),
             ring.malformed,
             ring.lost_records,
+            tail if is_buffer else page.data_tail,
         )
     finally:
         free(spare)

@@ -43,6 +43,10 @@ cdef extern from "bpf/bpf.h" nogil:
         BPF_MAP_TYPE_PERCPU_ARRAY
         BPF_MAP_TYPE_LRU_PERCPU_HASH
         BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE
+        BPF_MAP_TYPE_RINGBUF
+        BPF_MAP_TYPE_USER_RINGBUF
+        BPF_RINGBUF_BUSY_BIT
+        BPF_RINGBUF_DISCARD_BIT
 
     struct bpf_prog_info:
         uint32_t id
@@ -77,6 +81,8 @@ cdef extern from "bpf/libbpf.h" nogil:
         pass
     struct perf_buffer:
         pass
+    struct user_ring_buffer:
+        pass
 
     struct bpf_object_open_opts:
         size_t sz
@@ -102,6 +108,7 @@ cdef extern from "bpf/libbpf.h" nogil:
     libbpf_print_fn_t libbpf_set_print(libbpf_print_fn_t print)
     int libbpf_strerror(int error_number, char *text, size_t size)
     int libbpf_num_possible_cpus()
+    int libbpf_probe_bpf_map_type(int type, const void *options)
 
     bpf_object *bpf_object__open_mem(const void *data, size_t size, const bpf_object_open_opts *options)
     int bpf_object__load(bpf_object *object)
@@ -126,6 +133,9 @@ cdef extern from "bpf/libbpf.h" nogil:
     uint32_t bpf_map__key_size(const bpf_map *map)
     uint32_t bpf_map__value_size(const bpf_map *map)
     uint32_t bpf_map__max_entries(const bpf_map *map)
+    int bpf_map__set_type(bpf_map *map, int type)
+    int bpf_map__set_key_size(bpf_map *map, uint32_t size)
+    int bpf_map__set_value_size(bpf_map *map, uint32_t size)
     int bpf_map__set_max_entries(bpf_map *map, uint32_t max_entries)
     uint32_t bpf_map__map_flags(const bpf_map *map)
     bint bpf_map__is_internal(const bpf_map *map)
@@ -149,3 +159,8 @@ cdef extern from "bpf/libbpf.h" nogil:
     int perf_buffer__epoll_fd(const perf_buffer *buffer)
     int perf_buffer__buffer_fd(const perf_buffer *buffer, size_t number)
     int perf_buffer__buffer(perf_buffer *buffer, int number, void **memory, size_t *size)
+
+    user_ring_buffer *user_ring_buffer__new(int map_fd, const void *options)
+    void *user_ring_buffer__reserve(user_ring_buffer *ring, uint32_t size)
+    void user_ring_buffer__submit(user_ring_buffer *ring, void *sample)
+    void user_ring_buffer__free(user_ring_buffer *ring)

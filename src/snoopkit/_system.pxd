@@ -25,12 +25,14 @@ cdef extern from "sys/epoll.h" nogil:
     enum:
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
+        EPOLLET
         EPOLLIN
 
     struct epoll_event:
         uint32_t events
     int epoll_create1(int flags)
     int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll_fd, epoll_event *events, int count, int timeout_ms)
 
 cdef extern from "sys/timerfd.h" nogil:
     enum:

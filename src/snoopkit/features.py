@@ -18,13 +18,16 @@ __all__ = [
     "missing_capabilities",
     "perf_event_mlock_kb",
     "possible_cpus",
+    "ring_buffer",
     "supports",
     "tracefs",
     "tracefs_readable",
     "unprivileged_bpf",
+    "user_ring_buffer",
 ]
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+_MAP_TYPE_RINGBUF, _MAP_TYPE_USER_RINGBUF = 27, 31
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
@@ -39,6 +42,7 @@ _CAPABILITIES = {
 _known_btf: bool | None = None
 _known_tracepoints: frozenset[bytes] | None = None
 _known_cpus: int | None = None
+_known_map_types: dict[int, bool] = {}
 
 
 def kernel_btf() -> bool | None:
@@ -86,6 +90,27 @@ def possible_cpus() -> int:
 
         _known_cpus = _core.possible_cpus()
     return _known_cpus
+
+
+def ring_buffer() -> bool | None:
+    """Whether the kernel has BPF ring buffers (5.8 and later)."""
+    return _map_type(_MAP_TYPE_RINGBUF)
+
+
+def user_ring_buffer() -> bool | None:
+    """Whether the kernel has ring buffers that go from user space to a program (6.1 and later)."""
+    return _map_type(_MAP_TYPE_USER_RINGBUF)
+
+
+def _map_type(type: int) -> bool | None:
+    if type not in _known_map_types:
+        from . import _core
+
+        found = _core.has_map_type(type)
+        if not found and missing_capabilities():
+            return None
+        _known_map_types[type] = found
+    return _known_map_types[type]
 
 
 def tracefs() -> str | None:

@@ -72,8 +72,6 @@ class Snoop:
     ) -> None:
         from .package import Package
 
-        if transport not in (None, "perf"):
-            raise ValueError(f"transport is 'perf' or None, not {transport!r}")
         self.package = package if isinstance(package, Package) else Package.read(package)
         self._links: attaching.Links | None = None
         self._transport: transports.Transport | None = None
@@ -82,6 +80,7 @@ class Snoop:
         self._decoder, self._event_types = events.decoder(self.package, list(self.package.events))
         self._object = loader.open(self.package, options=options, enable=enable, disable=disable)
         try:
+            transports.prepare(self._object, self.package, buffer_bytes, transport)
             self._object.load()
             self._transport = transports.open(self._object, self.package, buffer_bytes)
             self._links = attaching.attach_all(self._object, attach)

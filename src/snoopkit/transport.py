@@ -4,6 +4,8 @@ Three witnesses count the same losses of a ring, and none of them sees all of it
 the kernel writes only together with a later record; its own counter (6.0 and later), which has to be asked; and the
 program's count of outputs that failed, if it keeps one. What is declared is the largest of the three. A program that
 counts its attempts too settles it: at the end, what was attempted and not received is lost.
+
+A BPF ring buffer, one for all CPUs, has the last witness only. Where the program doesn't count, nobody knows.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from sys import byteorder
 from time import monotonic
 
 from . import _core, features
-from .errors import MapError, UnsupportedError
+from .errors import MapError, PackageError, UnsupportedError
+from .layout import IntType, locate
 from .loader import explained
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
     from .loader import Object
     from .package import Package
 
-__all__ = ["Batch", "LossNote", "Transport", "open"]
+__all__ = ["Batch", "LossNote", "Transport", "open", "prepare"]
 
 MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_RINGBUF = 4, 27
+TYPES = {"perf": MAP_TYPE_PERF_EVENT_ARRAY, "ring": MAP_TYPE_RINGBUF}
+TIME_MEMBER = "header.boottime_ns"  # where a record says when it was output
 
 DEFAULT_BYTES = 2 << 20  # of the events' ring, per CPU
 TOTAL_BYTES = 64 << 20  # of all rings, unless told otherwise
@@ -37,6 +42,8 @@ ASK_SECONDS = 1.0  # how often the kernel's and the program's counters are read 
 
 RECORD_OVERHEAD_BYTES = 28  # of a ring: a record's header, time and size, and what must stay free
 LARGEST_RECORD_BYTES = 65508  # its size field has 16 bits; one that doesn't fit is lost without a witness
+BUFFER_OVERHEAD_BYTES = 8  # of a ring buffer: a record's header
+LARGEST_BUFFER_BYTES = 1 << 31
 
 
 class LossNote:
@@ -72,43 +79,79 @@ class Batch:
         return len(self.index) // 24
 
 
-def open(
+def prepare(
     object: Object, package: Package, buffer_bytes: int | None = None, transport: str | None = None
-) -> Transport:
+) -> None:
+    """Before load: make the maps of `object` that the package's events come from what `transport` wants.
+
+    That is "perf", "ring", or None for what the source has (else ValueError). A program has to be able to: it has
+    tagged a variable "snoopkit.ring", or its maps are of that kind already; else UnsupportedError. A ring buffer is as
+    large as its maker said, unless `buffer_bytes` is given or another kind was made to be one: then it has as many
+    bytes as the rings of all CPUs would have together, see `open`.
+    """
+    if transport is not None and transport not in TYPES:
+        raise ValueError(f"transport is 'perf', 'ring' or None, not {transport!r}")
+    maps = [object.maps[name] for name in package.events]
+    size = _wanted(buffer_bytes, len(maps))
+    type = TYPES.get(transport or "")
+    if package.ring_switch is not None and maps:
+        type = type or maps[0].type
+        object.set(package.ring_switch, type == MAP_TYPE_RINGBUF)
+        for map in maps:
+            if map.type != type:
+                width = 0 if type == MAP_TYPE_RINGBUF else 4
+                map.redefine(type, width, width, 0)
+    cpus = len(_core.online_cpus())
+    for map, share in zip(maps, _shares(size, len(maps)), strict=True):
+        if type is not None and map.type != type:
+            raise UnsupportedError(
+                f"load: map {map.name}: its program outputs to a {_kind(map.type)} and can't do otherwise",
+                feature=f"transport {transport}",
+                hint="a source that includes <snoopkit.bpf.h> can serve both",
+            )
+        if map.type == MAP_TYPE_RINGBUF and (buffer_bytes is not None or not map.max_entries):
+            total = share * cpus
+            # A power of two, within the budget unless told otherwise.
+            bits = total.bit_length() - (buffer_bytes is None or not total & (total - 1))
+            map.max_entries = min(1 << bits, LARGEST_BUFFER_BYTES)
+
+
+def open(object: Object, package: Package, buffer_bytes: int | None = None) -> Transport:
     """Rings for every map of the loaded `object` that the package's events come from.
 
     `buffer_bytes` is the size of the first map's ring on each CPU, a power of two of pages (else ValueError); rings
     of further maps get a quarter of it. Where the kernel refuses that much locked memory they become smaller, and
-    `warnings` says so. Raises UnsupportedError for maps that are not perf event arrays, MapError.
+    `warnings` says so. Ring buffers have the size that they were created with. Raises MapError.
     """
     names = list(package.events)
+    pages = _wanted(buffer_bytes, len(names)) // _core.PAGE_SIZE
+    warnings: list[str] = []
+    reader, pages = _open_reader(object, package, names, pages, warnings)
+    largest = max((spec.struct.size_bytes for spec in package.event_specs), default=0)
+    if any(object.maps[name].type == MAP_TYPE_PERF_EVENT_ARRAY for name in names):
+        size = pages * _core.PAGE_SIZE
+        fits = min(size - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)
+        _warn_of_size(f"rings of {_size(size)} per CPU", size, fits, largest, warnings)
     for name in names:
-        if object.maps[name].type != MAP_TYPE_PERF_EVENT_ARRAY:
-            kind = (
-                "a BPF ring buffer" if object.maps[name].type == MAP_TYPE_RINGBUF else "no perf event array"
-            )
-            raise UnsupportedError(
-                f"read: map {name}: it is {kind}",
-                feature="ring buffer transport",
-                hint="events are read from perf event arrays (BPF_MAP_TYPE_PERF_EVENT_ARRAY)",
-            )
-    if transport not in (None, "perf"):
-        raise UnsupportedError(
-            f"read: the package's maps are perf event arrays, not made for transport {transport!r}",
-            feature=f"transport {transport}",
-        )
+        if object.maps[name].type == MAP_TYPE_RINGBUF:
+            size = object.maps[name].max_entries
+            fits = size - BUFFER_OVERHEAD_BYTES
+            _warn_of_size(f"map {name}: a ring buffer of {_size(size)}", size, fits, largest, warnings)
+    return Transport(reader, object, package, names, warnings)
+
+
+def _kind(type: int) -> str:
+    return "ring buffer" if type == MAP_TYPE_RINGBUF else "perf event array"
+
+
+def _wanted(buffer_bytes: int | None, maps: int) -> int:
+    """Bytes per CPU of the first map's ring."""
     page = _core.PAGE_SIZE
     if buffer_bytes is None:
-        pages = _affordable(len(names), len(_core.online_cpus())) // page
-    else:
-        pages = buffer_bytes // page
-        if pages < 1 or buffer_bytes % page or pages & (pages - 1):
-            raise ValueError(f"buffer_bytes is a power of two of pages of {page} bytes, not {buffer_bytes}")
-    warnings: list[str] = []
-    reader, pages = _open_reader(object, names, pages, warnings)
-    largest = max((spec.struct.size_bytes for spec in package.event_specs), default=0)
-    _warn_of_size(pages * page, largest, warnings)
-    return Transport(reader, object, package, names, warnings)
+        return _affordable(maps, len(_core.online_cpus()))
+    if buffer_bytes < page or buffer_bytes % page or buffer_bytes & (buffer_bytes - 1):
+        raise ValueError(f"buffer_bytes is a power of two of pages of {page} bytes, not {buffer_bytes}")
+    return buffer_bytes
 
 
 def _affordable(maps: int, cpus: int) -> int:
@@ -126,18 +169,20 @@ def _shares(size: int, maps: int) -> list[int]:
 
 
 def _open_reader(
-    object: Object, names: list[str], pages: int, warnings: list[str]
-) -> tuple[_core.PerfReader, int]:
+    object: Object, package: Package, names: list[str], pages: int, warnings: list[str]
+) -> tuple[_core.Reader, int]:
     page = _core.PAGE_SIZE
     wanted = pages
+    maps = [object.maps[name] for name in names]
+    is_perf = [map.type == MAP_TYPE_PERF_EVENT_ARRAY for map in maps]
+    times = [_time_offset(package, name) for name in names]
     while True:
         sizes = [share // page for share in _shares(pages * page, len(names))]
+        details = [size if perf else time for perf, size, time in zip(is_perf, sizes, times, strict=True)]
         try:
-            reader = _core.PerfReader(
-                [(object.maps[name], size) for name, size in zip(names, sizes, strict=True)]
-            )
+            reader = _core.Reader(zip(maps, details, strict=True))
         except MapError as error:
-            if error.errno in (errnos.EPERM, errnos.ENOMEM) and pages > 1:
+            if error.errno in (errnos.EPERM, errnos.ENOMEM) and pages > 1 and any(is_perf):
                 pages //= 2
                 continue
             limit = features.perf_event_mlock_kb()
@@ -156,12 +201,23 @@ def _open_reader(
         return reader, pages
 
 
-def _warn_of_size(ring_bytes: int, largest: int, warnings: list[str]) -> None:
-    fits = min(ring_bytes - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)
-    if ring_bytes < SMALL_BYTES or largest > fits:
-        warnings.append(
-            f"rings of {_size(ring_bytes)} per CPU: a record of more than {fits} bytes can't fit and is always lost"
-        )
+def _time_offset(package: Package, name: str) -> int | None:
+    """Where all records of a map have their boot time, if they do."""
+    offsets: set[int | None] = set()
+    for spec in package.event_specs:
+        if spec.map == name:
+            try:
+                member = locate(spec.struct, TIME_MEMBER)
+            except PackageError:
+                return None
+            whole = isinstance(member.type, IntType) and member.type.size_bytes == 8 and not member.bit_size
+            offsets.add(member.offset_bytes if whole else None)
+    return offsets.pop() if len(offsets) == 1 else None
+
+
+def _warn_of_size(what: str, size: int, fits: int, largest: int, warnings: list[str]) -> None:
+    if size < SMALL_BYTES or largest > fits:
+        warnings.append(f"{what}: a record of more than {fits} bytes can't fit and is always lost")
 
 
 def _size(count: int) -> str:
@@ -172,12 +228,12 @@ class Transport:
     """The rings of one loaded package. Nothing is read but by `drain`; there is no thread.
 
     `map_names` gives the names to the map numbers in an index. `losses` counts lost records by cause since opening;
-    `warnings` are for the user.
+    what `loss_unknown` names may lose more: ring buffers whose program doesn't count. `warnings` are for the user.
     """
 
     def __init__(
         self,
-        reader: _core.PerfReader,
+        reader: _core.Reader,
         object: Object,
         package: Package,
         map_names: list[str],
@@ -189,12 +245,23 @@ class Transport:
         self._reader = reader
         self._counter = object.maps[package.losses_map] if package.losses_map is not None else None
         self._kinds = _counter_keys(package, map_names)
+        self._is_buffer = [object.maps[name].type == MAP_TYPE_RINGBUF for name in map_names]
+        self.loss_unknown = tuple(
+            name
+            for name, is_buffer, kinds in zip(map_names, self._is_buffer, self._kinds, strict=True)
+            if is_buffer and (self._counter is None or not kinds)
+        )
+        warnings += [
+            f"map {name}: a ring buffer, and its program doesn't count what it fails to output: that loss is unknown"
+            for name in self.loss_unknown
+        ]
         self._declared: dict[tuple[int, int, str], int] = {}
         self._lost_records = 0
         self._asked_at = monotonic()
 
     def fileno(self) -> int:
-        """Readable when it is time to drain: a ring is a quarter full, or 20 ms have passed."""
+        """Readable when it is time to drain: a ring is a quarter full, a ring buffer's program wakes its reader, or
+        20 ms have passed."""
         return self._reader.fileno()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -241,19 +308,24 @@ class Transport:
         until = self._reader.complete_until_ns
         notes: list[LossNote] = []
         rings = set()
-        for map, cpu, received, by_record, by_kernel, malformed, _ in self._reader.ring_states(True):
-            attempts, failed = counted[map][cpu] if counted else (0, 0)
+        for map, cpu, received, by_record, by_kernel, malformed in self._reader.ring_states(True):
+            attempts, failed = (0, 0)
+            if counted and not self._is_buffer[map]:
+                attempts, failed = counted[map][cpu]
+            elif counted:  # it is one for all CPUs, each of which has declared its failures below
+                attempts = sum(attempts - failed for attempts, failed in counted[map])
             full = max(by_record, by_kernel, failed)
             if detached:
                 full = max(full, attempts - received - malformed)
             rings.add((map, cpu))
             self._declare(map, cpu, "buffer_full", full, until, notes)
             self._declare(map, cpu, "undecodable", malformed, until, notes)
-        # A CPU that came online later has no ring; only the program can know what it lost there.
+        # A CPU that came online later has no ring; only the program can know what it lost there. With a ring buffer
+        # that goes for every CPU.
         for map, counts in enumerate(counted):
             for cpu, (attempts, failed) in enumerate(counts):
                 if (map, cpu) not in rings:
-                    lost = max(failed, attempts) if detached else failed
+                    lost = max(failed, attempts) if detached and not self._is_buffer[map] else failed
                     self._declare(map, cpu, "buffer_full", lost, until, notes)
         return notes
 

@@ -56,7 +56,7 @@ def test_handles_close_in_any_order_and_twice(bursts: snoopkit.Package, order: s
     number = program_id(program.fd)
     handles = {
         "object": object,
-        "reader": _core.PerfReader([(object.maps["events"], 1), (object.maps["extras"], 1)]),
+        "reader": _core.Reader([(object.maps["events"], 1), (object.maps["extras"], 1)]),
         "link": program.attach(),
     }
     assert _core.live_handles() == live + 3
@@ -75,7 +75,7 @@ def test_handles_close_when_nothing_refers_to_them(bursts: snoopkit.Package) -> 
         object = opened(bursts)
         program = object.programs["on_syscall"]
         number = program_id(program.fd)
-        reader = _core.PerfReader([(object.maps["events"], 1)])
+        reader = _core.Reader([(object.maps["events"], 1)])
         link = program.attach()
         del object
         assert program.fd >= 0  # a part keeps the whole alive
@@ -100,10 +100,10 @@ def test_half_built_handles_leave_nothing(bursts: snoopkit.Package) -> None:
             ([], ValueError),
         ):
             with pytest.raises(error):
-                _core.PerfReader(maps)  # type: ignore[arg-type]
+                _core.Reader(maps)  # type: ignore[arg-type]
             assert descriptors() == inside
         with pytest.raises(ValueError):
-            _core.PerfReader([(events, 1)], drain_interval_ns=0)
+            _core.Reader([(events, 1)], drain_interval_ns=0)
     for data in (b"", b"\x7fELF", bytes(4096), bursts.object[:1000]):
         with pytest.raises(PackageError):
             _core.Object.open(data, "bad")
@@ -113,7 +113,7 @@ def test_half_built_handles_leave_nothing(bursts: snoopkit.Package) -> None:
 def test_use_after_close_is_misuse(bursts: snoopkit.Package) -> None:
     object = opened(bursts)
     program, map = object.programs["on_syscall"], object.maps["truth"]
-    reader = _core.PerfReader([(object.maps["events"], 1)])
+    reader = _core.Reader([(object.maps["events"], 1)])
     object.close()
     for use in (
         object.load,
@@ -126,7 +126,7 @@ def test_use_after_close_is_misuse(bursts: snoopkit.Package) -> None:
         lambda: map.initial_value,
         lambda: map.lookup(bytes(4)),
         lambda: map.next_key(),
-        lambda: _core.PerfReader([(map, 1)]),
+        lambda: _core.Reader([(map, 1)]),
     ):
         with pytest.raises(ValueError):
             use()
@@ -220,7 +220,7 @@ def test_pinning_is_not_for_packages(hooks: snoopkit.Package) -> None:
 def test_ctrl_c_ends_a_wait(bursts: snoopkit.Package) -> None:
     with (
         opened(bursts) as object,
-        _core.PerfReader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000) as reader,
+        _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000) as reader,
     ):
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
@@ -243,7 +243,7 @@ def test_ctrl_c_ends_a_wait(bursts: snoopkit.Package) -> None:
 def test_another_thread_may_close_a_waiting_reader(bursts: snoopkit.Package) -> None:
     before = descriptors()
     with opened(bursts) as object:
-        reader = _core.PerfReader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
+        reader = _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
         waiter = threading.Thread(target=reader.wait)
         waiter.start()
         time.sleep(0.1)
@@ -261,7 +261,7 @@ def test_another_thread_may_close_a_waiting_reader(bursts: snoopkit.Package) -> 
 def test_waiting_lets_other_threads_run(bursts: snoopkit.Package) -> None:
     with (
         opened(bursts) as object,
-        _core.PerfReader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000) as reader,
+        _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000) as reader,
     ):
         ticks = []
         worker = threading.Thread(target=lambda: [ticks.append(n) or time.sleep(0.01) for n in range(10)])
@@ -279,7 +279,7 @@ def test_batches_outlive_their_reader(bursts: snoopkit.Package) -> None:
     value[spec.offset_bytes : spec.offset_bytes + 4] = os.getpid().to_bytes(4, "little")
     object.maps[".rodata"].initial_value = bytes(value)
     object.load()
-    reader = _core.PerfReader([(object.maps["events"], 16)])
+    reader = _core.Reader([(object.maps["events"], 16)])
     with object.programs["on_syscall"].attach():
         batches = []
         for _ in range(5):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from snoopkit import _core, loader, transport
-from snoopkit.errors import UnsupportedError
 
 from .conftest import CAP_BPF, CAP_PERFMON, NOBODY, become, both_cpus, in_child, records
 
@@ -123,7 +122,7 @@ def test_all_records_come_in_one_drain(run: Run) -> None:
 
 def test_few_events_do_not_reach_the_watermark_so_the_timer_wakes(run: Run) -> None:
     one = run()
-    slow = _core.PerfReader([(one.object.maps["extras"], 16)], drain_interval_ns=60_000_000_000)
+    slow = _core.Reader([(one.object.maps["extras"], 16)], drain_interval_ns=60_000_000_000)
     with slow:
         one.transport.drain()
         one.call(3)
@@ -140,7 +139,7 @@ def test_few_events_do_not_reach_the_watermark_so_the_timer_wakes(run: Run) -> N
 
 def test_the_watermark_wakes_before_the_timer(run: Run) -> None:
     one = run(64 * PAGE)
-    slow = _core.PerfReader([(one.object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
+    slow = _core.Reader([(one.object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
     with slow:  # its ring replaces the transport's in the map
         assert not slow.wait(0)
         one.call(40)  # of 64 bytes each: more than a quarter of a page
@@ -279,14 +278,3 @@ def test_rings_shrink_to_what_the_kernel_grants(bursts: snoopkit.Package) -> Non
     (warning,) = answer["warnings"]
     assert "instead of 64M" in warning
     assert "CAP_IPC_LOCK" in warning
-
-
-def test_a_ring_buffer_is_not_read_yet(bursts: snoopkit.Package) -> None:
-    with loader.open(bursts) as object:
-        object.load()
-        stranger = copy.copy(bursts)
-        stranger.events = {"truth": next(iter(bursts.events.values()))}
-        with pytest.raises(UnsupportedError, match="map truth"):
-            transport.open(object, stranger)
-        with pytest.raises(UnsupportedError, match="ring"):
-            transport.open(object, bursts, transport="ring")

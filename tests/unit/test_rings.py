@@ -25,7 +25,7 @@ def lost(count: int) -> bytes:
 def read(ring: bytes, tail: int = 0, head: int | None = None) -> tuple[list[tuple[int, bytes]], int, int]:
     """The records' times and bytes, how many were malformed, how many lost."""
     size = 1 << max(len(ring) - 1, 4095).bit_length()
-    data, index, malformed, missing = _core._read_bytes(
+    data, index, malformed, missing, _ = _core._read_bytes(
         ring.ljust(size, b"\0"), tail, len(ring) if head is None else head
     )
     return (
@@ -111,7 +111,7 @@ def test_forged_headers_are_read_within_bounds(headers: list[tuple[int, int, int
 def sorted_index(times: list[int]) -> list[tuple[int, int]]:
     """Times and arrival, as sorted, of records that arrived with these times."""
     ring = b"".join(sample(time, b"") for time in times)
-    _, index, malformed, _ = _core._read_bytes(
+    _, index, malformed, *_ = _core._read_bytes(
         ring.ljust(1 << max(len(ring) - 1, 4095).bit_length()), 0, len(ring)
     )
     assert malformed == 0
@@ -128,3 +128,104 @@ def test_a_large_index_in_the_worst_order() -> None:
     count = 20_000
     times = list(range(count, 0, -1))
     assert sorted_index(times) == [(time, count - time) for time in range(1, count + 1)]
+
+
+# ---- BPF ring buffers
+
+BUSY, DISCARD = 1 << 31, 1 << 30
+
+
+def entry(data: bytes, flags: int = 0) -> bytes:
+    """A record of a BPF ring buffer as the kernel writes it."""
+    return (struct.pack("=II", len(data) | flags, 0) + data).ljust((len(data) + 15) // 8 * 8, b"\0")
+
+
+def read_buffer(
+    ring: bytes, tail: int = 0, head: int | None = None, time_offset: int = -1
+) -> tuple[list[tuple[int, bytes]], int, int]:
+    """The records' times and bytes, how many were malformed, and up to where it was read."""
+    size = 1 << max(len(ring) - 1, 4095).bit_length()
+    data, index, malformed, missing, position = _core._read_bytes(
+        ring.ljust(size, b"\0"), tail, len(ring) if head is None else head, True, time_offset
+    )
+    assert missing == 0
+    found = [
+        (time_ns, data[offset : offset + length]) for time_ns, offset, length, *_ in ENTRY.iter_unpack(index)
+    ]
+    return found, malformed, position
+
+
+def test_a_buffer_is_read_up_to_what_is_still_being_written() -> None:
+    ring = entry(b"one") + entry(b"never", DISCARD) + entry(b"") + entry(b"12345678")
+    found, malformed, position = read_buffer(ring + entry(b"not yet", BUSY) + entry(b"behind it"))
+    assert [data for _, data in found] == [b"one", b"", b"12345678"]
+    assert (malformed, position) == (0, len(ring))
+    assert read_buffer(b"") == ([], 0, 0)
+
+
+def test_a_buffers_records_are_given_no_cpu() -> None:
+    _, index, *_ = _core._read_bytes(entry(b"one").ljust(4096, b"\0"), 0, 16, True)
+    assert struct.unpack("=QIIIhH", index)[4] == -1
+
+
+@given(st.lists(st.binary(max_size=300), max_size=12), st.integers(0, 511), st.integers(0, 1 << 40))
+def test_a_buffer_goes_round(contents: list[bytes], start: int, rounds: int) -> None:
+    stream = b"".join(map(entry, contents))
+    size, first = 4096, start * 8
+    ring = bytearray(size)
+    for position, byte in enumerate(stream):
+        ring[(first + position) % size] = byte
+    tail = rounds * size + first
+    found, malformed, position = read_buffer(bytes(ring), tail, tail + len(stream))
+    assert ([data for _, data in found], malformed, position) == (contents, 0, tail + len(stream))
+
+
+@given(st.lists(st.integers(0, 100), max_size=50))
+def test_a_buffers_order_is_the_kernels(times: list[int]) -> None:
+    ring = b"".join(entry(struct.pack("=IQI", number, time, 0)) for number, time in enumerate(times))
+    found, _, _ = read_buffer(ring, time_offset=4)
+    assert [struct.unpack_from("=I", data)[0] for _, data in found] == list(range(len(times)))
+    assert [time for time, _ in found] == [max(times[: number + 1]) for number in range(len(times))]
+
+
+def test_a_time_that_is_missing_or_to_come_is_that_of_the_drain() -> None:
+    before = _core.boottime_ns()
+    ring = entry(struct.pack("=Q", 1 << 63)) + entry(b"short") + entry(struct.pack("=Q", 5))
+    found, malformed, _ = read_buffer(ring, time_offset=0)
+    assert malformed == 0
+    times = [time for time, _ in found]
+    assert all(before <= time <= _core.boottime_ns() for time in times)
+    assert times == sorted(times)
+
+
+def test_where_a_buffers_next_record_cannot_be_found_the_rest_is_given_up() -> None:
+    good = entry(b"good")
+    for size in (17, 4096, DISCARD - 1, DISCARD | 64):
+        found, malformed, position = read_buffer(good + struct.pack("=II", size, 0) + good)
+        assert [data for _, data in found] == [b"good"]
+        assert (malformed, position) == (1, 2 * len(good) + 8)
+
+
+def test_positions_that_no_buffer_has_are_not_followed() -> None:
+    for tail, head in ((0, 8192), (8, 0), (0, 1 << 63), (0, 12), (4, 12), (1, 9)):
+        assert read_buffer(bytes(4096), tail, head) == ([], 1, head)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 64), st.integers(0, 0xFFFFFFFF), st.sampled_from([BUSY, DISCARD, DISCARD - 1])
+        ),
+        max_size=512,
+    ),
+    st.integers(0, 511),
+    st.integers(0, 512),
+    st.integers(-1, 100),
+)
+def test_any_bytes_of_a_buffer_are_read_within_bounds(
+    words: list[int], tail: int, waiting: int, time_offset: int
+) -> None:
+    ring = b"".join(struct.pack("=II", word, word) for word in words).ljust(4096, b"\x08")
+    found, _, position = read_buffer(ring, tail * 8, (tail + waiting) * 8, time_offset)
+    assert sum(len(data) + 8 for _, data in found) <= waiting * 8
+    assert tail * 8 <= position <= (tail + waiting) * 8
