@@ -1478,6 +1478,7 @@ cdef int _duplicate(Map map, str where) except -1:
 cdef class UserRing:
     cdef user_ring_buffer *ring
     cdef int fd
+    cdef str name
 
     def __cinit__(self):
         self.fd = -1
@@ -1491,6 +1492,7 @@ cdef class UserRing:
         where = f"open ring: map {map.name}"
         if map.type != BPF_MAP_TYPE_USER_RINGBUF:
             raise ValueError(f"map {map.name} is no user ring buffer")
+        self.name = map.name
         self.fd = _duplicate(map, where)
         _listen(&log, False)
         self.ring = user_ring_buffer__new(self.fd, NULL)
@@ -1510,7 +1512,7 @@ cdef class UserRing:
             raise ValueError("the ring is closed")
         place = user_ring_buffer__reserve(self.ring, len(data))
         if place == NULL:
-            raise _failure(MapError, errno, f"submit: {len(data)} bytes")
+            raise _failure(MapError, errno, f"submit: {len(data)} bytes to map {self.name}")
         memcpy(place, PyBytes_AS_STRING(data), len(data))
         user_ring_buffer__submit(self.ring, place)
 

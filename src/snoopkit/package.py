@@ -153,6 +153,8 @@ class Package:
             self.events.setdefault(spec.map, spec.struct)
         self.losses_map = _losses(self.maps, own.get("losses"))
         self.ring_switch = _ring_switch(self.elf, self.btf, own.get("ring"))
+        if self.ring_switch is not None:
+            self.options.pop(self.ring_switch.name, None)
         self.warnings = tuple(warnings)
 
     @classmethod

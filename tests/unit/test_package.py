@@ -378,6 +378,14 @@ def at(path: str, value: Any) -> str:
         ("snoopkit.events[1].map", "events", "nothing tells it from another event of map 'events'"),
         ("snoopkit.losses", "ring", "meta.snoopkit.losses: 'ring' isn't a per-CPU array"),
         ("snoopkit.losses", "absent", "meta.snoopkit.losses: 'absent' isn't a per-CPU array"),
+        ("snoopkit.ring", 1, "meta.snoopkit.ring: expected text, found an integer"),
+        ("snoopkit.ring", "u8", "meta.snoopkit.ring: 'u8' isn't a const volatile bool"),
+        ("snoopkit.ring", "pair", "meta.snoopkit.ring: 'pair' isn't a const volatile bool"),
+        (
+            "snoopkit.ring",
+            "absent",
+            "meta.snoopkit.ring.name: the object has no variable 'absent' in '.rodata'",
+        ),
     ],
 )
 def test_meta(path: str, value: Any, message: str) -> None:
