@@ -3,7 +3,7 @@
 from collections.abc import Buffer, Callable, Iterable, Sequence  # type: ignore[attr-defined]
 from typing import Any
 
-from .layout import EventPlan
+from .layout import EventPlan, Forms, StructType
 
 class Program:
     cls: type
@@ -23,6 +23,9 @@ class Program:
         """(text, raw): the values as one JSON object, and by path the base64 of texts that are not UTF-8."""
 
 class EventProgram(Program):
+    struct: StructType | None
+    forms: Forms | None
+    tail_forms: tuple[str, ...]
     fixed_bytes: int
     size_bytes: int
     def __init__(
@@ -31,6 +34,8 @@ class EventProgram(Program):
         big: bool,
         cls: type,
         nested: Callable[[str, tuple[str, ...], int], type],
+        struct: StructType | None = None,
+        forms: Forms | None = None,
     ) -> None: ...
 
 class Decoder:
@@ -38,6 +43,9 @@ class Decoder:
     `undecodable`, each time that it is read."""
 
     undecodable: int
+    programs: dict[tuple[str, str], EventProgram]
+    map_names: list[str]
+    byteorder: str
     def __init__(
         self,
         maps: list[tuple[str, tuple[int, int] | None, dict[int | None, EventProgram]]],
@@ -59,12 +67,19 @@ class Decoder:
         self,
         data: Buffer,
         index: Buffer,
-        program: EventProgram,
+        programs: tuple[EventProgram, ...],
         texts: tuple[tuple[int, int], ...] = (),
         start: int = 0,
         stop: int = -1,
-    ) -> tuple[bytearray, bytearray]:
-        """(rows, stamps): the records of one event type, each its whole struct, and their index entries."""
+    ) -> tuple[bytearray, bytearray, list[list[bytes]]]:
+        """(rows, stamps, tails): the records of one event type, each its whole struct, their index entries, and for
+        each part of the tail its bytes."""
+
+def text_column(data: Buffer, width: int) -> tuple[bytes, bytes]:
+    """(ends, texts): texts of `width` bytes each as one in UTF-8, and where each begins and the last ends."""
+
+def replaced(value: str) -> bytes:
+    """`value` in UTF-8, with U+FFFD for each byte that is not UTF-8."""
 
 def is_lossy(value: str) -> bool:
     """Whether `value` holds bytes that are not UTF-8, as surrogateescape keeps them."""

@@ -393,19 +393,30 @@ cdef class Program:
 
 
 cdef class EventProgram(Program):
-    """A compiled event plan: a struct that a record holds, and where the record's true size and its tail stand."""
+    """A compiled event plan: a struct that a record holds, and where the record's true size and its tail stand.
 
+    `struct` and `forms` are what the plan was made from, kept for whoever wants columns; `tail_forms` has, for each
+    part of a tail, which stand last, "text", "strings", "octets" or "array".
+    """
+
+    cdef readonly object struct, forms
+    cdef readonly tuple tail_forms
+    cdef Py_ssize_t tail_parts
     cdef readonly Py_ssize_t fixed_bytes
     cdef readonly Py_ssize_t size_bytes
     cdef Py_ssize_t size_offset
     cdef uint32_t size_width
 
-    def __init__(self, tuple event_plan, bint big, cls, nested):
+    def __init__(self, tuple event_plan, bint big, cls, nested, struct=None, forms=None):
         name, fixed, size, steps, where = event_plan
         if fixed > size:
             raise ValueError("a tail outside its struct")
         self.compile(steps, size, big, nested)
         self.cls = cls
+        self.struct, self.forms = struct, forms
+        self.tail_forms = tuple([
+            ("text", "strings", "octets", "array")[step[0] - TAIL_TEXT] for step in steps if step[0] >= TAIL_TEXT])
+        self.tail_parts = len(self.tail_forms)
         self.size = self.size_bytes = size
         self.fixed_bytes = fixed
         self.size_offset, self.size_width = where if where is not None else (0, 0)
@@ -423,6 +434,19 @@ cdef class EventProgram(Program):
         if claimed > <uint64_t> size or claimed < <uint64_t> self.fixed_bytes:
             raise DecodeError(f"a record of {size} bytes that claims {claimed}")
         return <Py_ssize_t> claimed
+
+    cdef int append_tails(self, list tails, const uint8_t *record, Py_ssize_t size) except -1:
+        """Each part of the record's tail to its list: all of them, or none."""
+        cdef Py_ssize_t i, start, tail = self.fixed_bytes
+        cdef Py_ssize_t first = self.count - self.tail_parts
+        cdef list parts = []
+        for i in range(first, self.count):
+            start = tail
+            self.tail_size(&self.steps[i], i, record, size, &tail)
+            parts.append(PyBytes_FromStringAndSize(<const char *> record + start, tail - start))
+        for i in range(self.tail_parts):
+            (<list> tails[i]).append(parts[i])
+        return 0
 
 
 @cython.final
@@ -519,11 +543,17 @@ cdef class Decoder:
     cdef object lost
     cdef bint big
     cdef readonly uint64_t undecodable
+    cdef readonly dict programs     # by (map, struct)
+    cdef readonly list map_names
+    cdef readonly str byteorder
     cdef Clock clock
 
     def __init__(self, list maps, bint big, lost):
         self.maps = [Source(*one) for one in maps]
+        self.map_names = [one[0] for one in maps]
+        self.programs = {(one[0], program.cls._struct): program for one in maps for program in one[2].values()}
         self.big = big
+        self.byteorder = "big" if big else "little"
         self.lost = lost
         self.clock = Clock()
 
@@ -605,37 +635,45 @@ cdef class Decoder:
         return 0
 
     def rows(
-        self, data, index, EventProgram program, tuple texts=(), Py_ssize_t start=0, Py_ssize_t stop=-1,
+        self, data, index, tuple programs, tuple texts=(), Py_ssize_t start=0, Py_ssize_t stop=-1
     ):
-        """(rows, stamps): the records of one event type, each as the bytes of its whole struct, and their entries of
-        the index.
+        """(rows, stamps, tails): of the records of one event type, each as the bytes of its whole struct, their entries
+        of the index, and for each part of the tail a list of its bytes.
 
-        What lies behind the fixed part of a struct with a tail is zero, and so is what follows the first NUL in
-        `texts`, a tuple of (offset, size).
+        `programs` are those of the type, one for each map. What lies behind the fixed part of a struct with a tail
+        is zero, and so is what follows the first NUL in `texts`, a tuple of (offset, size).
         """
         cdef Records records = Records(data, index, start, stop, len(self.maps))
-        cdef Py_ssize_t i, used = 0, copied = program.fixed_bytes, size = program.size
+        cdef EventProgram program = <EventProgram?> programs[0], found
+        cdef Py_ssize_t i, true_size, used = 0, fixed = program.fixed_bytes, size = program.size
         cdef Py_ssize_t offset, width
         cdef const RecordIndex *entry
         cdef const uint8_t *record
         cdef object rows = PyByteArray_FromStringAndSize(NULL, (records.stop - records.start) * size)
         cdef object stamps = PyByteArray_FromStringAndSize(
             NULL, (records.stop - records.start) * <Py_ssize_t> sizeof(RecordIndex))
+        cdef list tails = [[] for _ in range(program.tail_parts)]
         cdef char *row
         cdef char *end
+        for offset, width in texts:
+            if offset < 0 or width < 0 or offset + width > size:
+                raise ValueError("a text outside its struct")
         for i in range(records.start, records.stop):
             entry = &records.index[i]
             record = records.record(i)
             try:
-                if (<Source> self.maps[entry.map]).find(record, entry.size_bytes, self.big).program is not program:
+                found = (<Source> self.maps[entry.map]).find(record, entry.size_bytes, self.big).program
+                if found is not program and found not in programs:
                     continue
-                program.true_size(record, entry.size_bytes)
+                true_size = program.true_size(record, entry.size_bytes)
+                if program.tail_parts:
+                    program.append_tails(tails, record, true_size)
             except DecodeError:
                 self.undecodable += 1
                 continue
             row = PyByteArray_AS_STRING(rows) + used * size
-            memcpy(row, record, copied)
-            memset(row + copied, 0, size - copied)
+            memcpy(row, record, fixed)
+            memset(row + fixed, 0, size - fixed)
             for offset, width in texts:
                 end = <char *> memchr(row + offset, 0, width)
                 if end != NULL:
@@ -644,7 +682,7 @@ cdef class Decoder:
             used += 1
         PyByteArray_Resize(rows, used * size)
         PyByteArray_Resize(stamps, used * <Py_ssize_t> sizeof(RecordIndex))
-        return rows, stamps
+        return rows, stamps, tails
 
 
 cdef inline void set_item(object result, Py_ssize_t i, object value):
@@ -1094,6 +1132,45 @@ cpdef bint is_lossy(str value):
         if 0xD800 <= PyUnicode_READ(kind, data, i) < 0xE000:
             return True
     return False
+
+
+def text_column(data, Py_ssize_t width):
+    """(ends, texts): texts of `width` bytes each, up to their first NUL, as one text in UTF-8 and, as 32-bit integers
+    in the machine's order, where each begins and the last ends. Bytes that are not UTF-8 become U+FFFD.
+    """
+    cdef Py_buffer buffer
+    cdef Writer texts = Writer(), ends = Writer()
+    cdef Py_ssize_t k, i, size
+    cdef const uint8_t *at
+    cdef const void *end
+    cdef uint32_t place = 0
+    PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+    try:
+        ends.write(<const char *> &place, 4)
+        for k in range(buffer.len // width if width else 0):
+            at = <const uint8_t *> buffer.buf + k * width
+            end = memchr(at, 0, width)
+            size = <const uint8_t *> end - at if end != NULL else width
+            for i in range(size):
+                if at[i] >= 0x80:
+                    texts.put(replaced(text(at, size, False)))
+                    break
+            else:
+                texts.write(<const char *> at, size)
+            if texts.size > 0x7FFFFFFF:
+                raise OverflowError("more than 2 GB of text in one column")
+            place = <uint32_t> texts.size
+            ends.write(<const char *> &place, 4)
+    finally:
+        PyBuffer_Release(&buffer)
+    return ends.take(), texts.take()
+
+
+def replaced(str value):
+    """`value` in UTF-8, with U+FFFD for each byte that is not UTF-8."""
+    if is_lossy(value):
+        value = "".join(["\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in value])
+    return value.encode()
 
 
 cpdef str base64(str value):

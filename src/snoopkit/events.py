@@ -201,7 +201,7 @@ def event_program(spec: EventSpec, byteorder: str, forms: Forms = DEFAULT_FORMS)
     )
     fields = tuple(step[1] for step in plan[3])
     cls = _make_class(Event, struct.name, fields, HIDDEN, struct.size_bytes)
-    return EventProgram(plan, byteorder == "big", cls, nested_class)
+    return EventProgram(plan, byteorder == "big", cls, nested_class, struct, forms)
 
 
 def decoder(

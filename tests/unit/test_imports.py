@@ -42,10 +42,12 @@ ARROWS: dict[str, set[str]] = {
     # decoding: neither libbpf nor a kernel
     "_decode": {"errors", "layout", "record"},
     "events": SEAM | {"_decode"},
+    "columns": {"layout", "_decode"},
     "encode": {"layout"},
     "render": SEAM | {"_decode", "events"},
+    "batch": SEAM | {"_decode", "events"},
     # where it is wired
-    "session": SEAM | LIVE | {"loader", "attach", "transport", "_decode", "events", "render", "sources"},
+    "session": SEAM | LIVE | {"loader", "attach", "transport", "_decode", "events", "batch", "render", "sources"},
     "sources": SEAM,
 }
 # What may be reached only from inside a function, when it is needed.
