@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttachError": "errors",
+    "Batch": "batch",
     "CompileError": "errors",
     "DecodeError": "errors",
     "Event": "events",
@@ -41,6 +42,7 @@ __all__ = sorted(_HOMES)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .batch import Batch as Batch
     from .cli.command import command as command
     from .cli.live import Live as Live, add_live_options as add_live_options
     from .compiler import build as build

@@ -104,6 +104,78 @@ def test_two_at_once_are_strangers(bursts: snoopkit.Package) -> None:
         assert sum(len(lot) for lot in two.finish()) == 20
 
 
+def test_batches_hold_what_events_would_be(bursts: snoopkit.Package) -> None:
+    with run(bursts, extra_every=10) as snoop:
+        call(1000)
+        batches = []
+        for batch in snoop.batches(timeout=0.2):
+            if not batch:
+                break
+            batches.append(batch)
+        batches += snoop.finish_batches()
+        assert snoop.lost == 0
+    # a batch keeps its own memory: it outlives the run
+    assert sum(len(batch) for batch in batches) == 1100
+    events = [event for batch in batches for event in batch.events()]
+    assert [event._struct for event in events].count("extra") == 100
+    assert [event._time_ns for event in events] == sorted(event._time_ns for event in events)
+    assert all((batch.lost, batch.losses) == (0, []) for batch in batches)
+    assert repr(batches[0]) == f"<Batch of {len(batches[0])} records, 0 lost>"
+
+
+def test_an_empty_batch_says_that_time_has_passed(bursts: snoopkit.Package) -> None:
+    with run(bursts) as snoop:
+        began = time.monotonic()
+        batch = next(snoop.batches(timeout=0.1))
+        assert 0.1 <= time.monotonic() - began < 1
+        assert (len(batch), batch.events(), batch.lost) == (0, [], 0)
+
+
+def test_each_way_of_reading_goes_on_where_the_last_one_stopped(bursts: snoopkit.Package) -> None:
+    seen: list[Any] = []
+    with run(bursts, extra_every=7) as snoop:
+        call(5000)
+        for event in snoop:  # into the second lot of a batch
+            seen.append(event)
+            if len(seen) == 2500:
+                break
+        seen += next(snoop.batches()).events()
+        call(300)
+        for event in snoop:
+            seen.append(event)
+            break
+        seen += snoop.poll(0)
+        call(200)
+        for event in snoop:
+            seen.append(event)
+            break
+        for lot in snoop.finish():
+            seen += lot
+        assert snoop.lost == 0
+    numbers = {(event._struct, event._cpu, event.number) for event in seen}
+    assert len(numbers) == len(seen)
+    last = [event for event in seen if event._struct == "burst"]
+    assert len(last) >= 5500
+    assert [event._time_ns for event in seen] == sorted(event._time_ns for event in seen)
+    for cpu in {event._cpu for event in last}:  # without a gap
+        found = [event.number for event in last if event._cpu == cpu]
+        assert found == [*range(found[0], found[0] + len(found))]
+
+
+def test_what_cannot_be_decoded_counts_once(bursts: snoopkit.Package) -> None:
+    with run(bursts, size_bytes=16) as snoop:  # too short for the struct
+        call(30)
+        for event in snoop:
+            assert (event.count, event.cause) == (1, "undecodable")
+            assert event.detail == "a record of 20 bytes where 32 are needed"  # 4 of them padding
+            break
+        batches = [next(snoop.batches()), *snoop.finish_batches()]
+        for batch in batches:
+            assert [event.cause for event in batch.events()] == ["undecodable"] * len(batch)
+            batch.events()
+        assert snoop.losses == {"undecodable": 30}
+
+
 def test_what_is_lost_stands_in_the_stream(bursts: snoopkit.Package) -> None:
     with snoopkit.run(bursts, options={"target_pid": os.getpid()}, buffer_bytes=4096) as snoop:
         call(1000)
@@ -120,10 +192,105 @@ def test_closed_is_closed(bursts: snoopkit.Package) -> None:
     snoop = run(bursts)
     snoop.close()
     snoop.close()
-    for use in (snoop.poll, snoop.fileno, lambda: next(snoop.finish())):
+    for use in (snoop.poll, snoop.fileno, lambda: next(snoop.finish()), lambda: next(snoop.finish_batches())):
         with pytest.raises(ValueError, match="closed"):
             use()
-    assert [*snoop] == []
+    assert [*snoop] == [*snoop.batches()] == []
+    assert (snoop.closed, snoop.lost, snoop.losses, snoop.warnings) == (True, 0, {}, [])
+    assert _core.live_handles() == 0
+
+
+def test_one_thread_reads_at_a_time(bursts: snoopkit.Package) -> None:
+    with run(bursts) as snoop:
+        waiting = threading.Thread(target=snoop.poll, args=(0.5,))
+        waiting.start()
+        time.sleep(0.1)
+        for use in (lambda: snoop.poll(0), lambda: next(iter(snoop)), lambda: next(snoop.batches())):
+            with pytest.raises(RuntimeError, match="another thread"):
+                use()
+        waiting.join()
+        call(1)
+        assert len(snoop.poll(1)) == 1  # the next one may
+
+
+def test_each_in_a_thread_of_its_own(bursts: snoopkit.Package) -> None:
+    seen: dict[int, list[Any]] = {1: [], 2: []}
+
+    def read(snoop: snoopkit.Snoop, copies: int) -> None:
+        for event in snoop:
+            seen[copies].append(event)
+            if len(seen[copies]) == 20_000 * copies:
+                return
+
+    with run(bursts) as one, run(bursts, copies=2) as two:
+        threads = [threading.Thread(target=read, args=(one, 1)), threading.Thread(target=read, args=(two, 2))]
+        for thread in threads:
+            thread.start()
+        call(20_000)
+        for thread in threads:
+            thread.join(10)
+        assert (one.lost, two.lost) == (0, 0)
+    assert {
+        copies: len({(event._cpu, event.number) for event in events}) for copies, events in seen.items()
+    } == {
+        1: 20_000,
+        2: 40_000,
+    }
+
+
+@pytest.mark.parametrize("way", ["poll", "iteration", "batches"])
+def test_closing_ends_a_wait_in_another_thread(bursts: snoopkit.Package, way: str) -> None:
+    read = {
+        "poll": lambda snoop: snoop.poll(),
+        "iteration": list,
+        "batches": lambda snoop: list(snoop.batches(None)),
+    }
+    snoop = run(bursts)
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(read[way](snoop)))
+    thread.start()
+    time.sleep(0.1)
+    snoop.close()
+    thread.join(1)
+    assert not thread.is_alive()
+    assert answers == [[]]
+
+
+def test_closing_while_another_thread_reads_much(bursts: snoopkit.Package) -> None:
+    for _ in range(20):
+        snoop = run(bursts, copies=16)
+        failures: list[BaseException] = []
+
+        def read(snoop: snoopkit.Snoop = snoop, failures: list[BaseException] = failures) -> None:
+            try:
+                for batch in snoop.batches(0):
+                    batch.events()
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        call(300)
+        snoop.close()
+        thread.join(5)
+        assert not thread.is_alive() and failures == []
+
+
+def test_closing_waits_for_a_detaching_thread(bursts: snoopkit.Package) -> None:
+    snoop = run(bursts)
+    lots: list[Any] = []
+
+    def finish() -> None:
+        try:
+            lots.extend(snoop.finish())
+        except ValueError as error:
+            lots.append(error)
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    snoop.close()
+    thread.join(5)
+    assert not thread.is_alive()
     assert _core.live_handles() == 0
 
 
