@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Links", "attach_all"]
 
+MAP_TYPE_PROG_ARRAY = 3
 _ACCEPTED = "tracepoint:CATEGORY:NAME, raw_tracepoint:NAME"
 _MOUNT_HINT = "mount -t tracefs tracefs /sys/kernel/tracing"
 
@@ -52,7 +53,8 @@ class Links:
 
 def attach_all(object: Object, targets: Mapping[str, str] | None = None) -> Links:
     """Attaches every program that is switched on, where its section says or else where `targets` (program name to
-    target) sends it. If one fails, those before it are detached again.
+    target) sends it. If one fails, those before it are detached again. In a package with a program array, a program
+    whose section names no target is there for tail calls: it stays loaded and is not attached.
 
     Raises AttachError, or UnsupportedError for hooks and targets that can't be had.
     """
@@ -66,10 +68,12 @@ def attach_all(object: Object, targets: Mapping[str, str] | None = None) -> Link
         if not object.programs[name].autoload:
             raise AttachError(f"attach: program {name}: it is switched off")
     links = Links()
+    has_tail_calls = any(map.type == MAP_TYPE_PROG_ARRAY for map in object.maps.values())
     try:
         for program in object.programs.values():
-            if program.autoload:
-                links.add(_attach(program, targets.get(program.name)))
+            target = targets.get(program.name)
+            if program.autoload and (target or "/" in program.section or not has_tail_calls):
+                links.add(_attach(program, target))
     except BaseException:
         links.close()
         raise
