@@ -52,6 +52,7 @@ LIVE = (
     | PACKAGE
     | {
         "execsnoop.model",
+        "execsnoop.processes",
         "execsnoop.rows",
         "execsnoop.stream",
         "snoopkit._core",

@@ -1,6 +1,8 @@
-"""The command `execsnoop`: execs and exits as a table, JSON lines or CSV."""
+"""The command `execsnoop`: execs, forks and exits as a table, JSON lines or CSV."""
 
 from __future__ import annotations
+
+import sys
 
 import snoopkit
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_MAX_SETTLE_SECONDS = 60
+
 
 @snoopkit.command("execsnoop")
 def main(argv: Sequence[str]) -> int:
@@ -18,14 +22,36 @@ def main(argv: Sequence[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="execsnoop", description="Show every process that runs another program, and every one that ends."
+        prog="execsnoop",
+        description="Show every process that begins, runs another program, or ends.",
     )
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     snoopkit.add_live_options(parser)
+    parser.add_argument(
+        "--settle",
+        type=_settle,
+        metavar="SECONDS",
+        help="hold output back that long for the kernel's exact accounts of processes that ended "
+        "(default: 0 for a table on a terminal, else 0.15)",
+    )
     options = parser.parse_args(argv)
 
     with snoopkit.Live(options, "execsnoop") as live:
         from .rows import writer
-        from .stream import trace
+        from .stream import SETTLE_SECONDS, trace
 
-        return live.run(trace(buffer_bytes=options.buffer_size), writer(options.format))
+        settle = options.settle
+        if settle is None:
+            is_watched = options.format == "table" and options.output is None and sys.stdout.isatty()
+            settle = 0.0 if is_watched else SETTLE_SECONDS
+        return live.run(trace(buffer_bytes=options.buffer_size, settle=settle), writer(options.format))
+
+
+def _settle(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _MAX_SETTLE_SECONDS:
+        raise ValueError
+    return value
+
+
+_settle.__name__ = f"number of seconds up to {_MAX_SETTLE_SECONDS}"

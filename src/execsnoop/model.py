@@ -29,8 +29,36 @@ _PROCESS = (
     "tty",
     "comm",
 )
-_EXEC = ("argv", "argv_size_bytes", "filename", "old_tid")
-_EXIT = ("status", "exit_code", "signal", "core_dumped", "duration_ns", "lifetime_ns")
+_EXEC = (
+    "argv",
+    "argv_size_bytes",
+    "filename",
+    "interpreter",
+    "script",
+    "old_tid",
+    "old_euid",
+    "old_egid",
+    "flags",
+)
+_EXIT = (
+    "status",
+    "exit_code",
+    "signal",
+    "core_dumped",
+    "duration_ns",
+    "lifetime_ns",
+    "cpu_ns",
+    "cpu_exact",
+    "user_cpu_ns",
+    "system_cpu_ns",
+    "max_rss_bytes",
+    "minor_faults",
+    "major_faults",
+    "read_bytes",
+    "write_bytes",
+)
+_INHERITED = ("inherited",)
+_FORK = ("child_pid", "child_start_boottime_ns", "clone_flags")
 _LOST = ("count", "cause", "events")
 _MARKS = ("incomplete", "raw")
 
@@ -39,14 +67,16 @@ _KEYS = {
     type: (keys, attrgetter(*keys))
     for type, keys in {
         "exec": _EVERY_LINE + _PROCESS + _EXEC,
-        "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv",),
+        "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
+        "fork": _EVERY_LINE + _PROCESS + _FORK,
         "lost": _EVERY_LINE + _LOST,
     }.items()
 }
 # Those where None is an answer and not the lack of a question.
+_TEXTS = ("comm", "tty", "filename", "interpreter", "script")
 _NULLABLE = frozenset({"exit_code", "signal"})
 
-COLUMNS = _EVERY_LINE + _PROCESS + _EXEC + _EXIT + _LOST + _MARKS
+COLUMNS = _EVERY_LINE + _PROCESS + _EXEC + _EXIT + _INHERITED + _FORK + _LOST + _MARKS
 """Every key that an event may have, in the order of CSV's columns."""
 
 # fmt: off
@@ -71,15 +101,15 @@ def signal_name(number: int) -> str:
 
 
 class ProcessEvent:
-    """One exec, one exit, or a notice that events are missing.
+    """One exec, one fork, one exit, or a notice that events are missing.
 
     Times and durations are in nanoseconds, `*_boottime_ns` on CLOCK_BOOTTIME and `unix_ns` since 1970, sizes in
     bytes. A value that doesn't apply to this type of event, or isn't known, is None; `incomplete` names those that
     should have been there, or are only a part, with the reason: `truncated`, `unreadable` or `unsupported`. Text
     keeps bytes that aren't UTF-8 as surrogate escapes, so that `os.fsencode` gives back what the kernel had.
 
-    `seen_from_start` is false on an exit if the process may have run a program that nobody saw: it is older than the
-    trace, or execs were lost since.
+    A process that never ran a program of its own has its parent's `argv`, and `inherited` is true. A fork has the
+    parent's as `argv` too, beyond what JSON shows of it.
     """
 
     # Values that every event but a few leaves at None stand in the class: an event sets what it has.
@@ -98,18 +128,35 @@ class ProcessEvent:
     argv: list[str] | None = None
     argv_size_bytes: int | None = None
     filename: str | None = None
+    interpreter: str | None = None
+    script: str | None = None
     old_tid: int | None = None
+    old_euid: int | None = None
+    old_egid: int | None = None
+    flags: list[str] | None = None
     status: int | None = None
     exit_code: int | None = None
     signal: str | None = None
     core_dumped: bool | None = None
     duration_ns: int | None = None
     lifetime_ns: int | None = None
+    cpu_ns: int | None = None
+    cpu_exact: bool | None = None
+    user_cpu_ns: int | None = None
+    system_cpu_ns: int | None = None
+    max_rss_bytes: int | None = None
+    minor_faults: int | None = None
+    major_faults: int | None = None
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    inherited: bool | None = None
+    child_pid: int | None = None
+    child_start_boottime_ns: int | None = None
+    clone_flags: int | None = None
     count: int | None = None
     cause: str | None = None
     events: str | None = None
     incomplete: dict[str, str] | None = None
-    seen_from_start = True
 
     def __init__(self, type: str, boottime_ns: int, unix_ns: int, cpu: int | None) -> None:
         self.type = type
@@ -126,22 +173,24 @@ class ProcessEvent:
     @property
     def raw(self) -> dict[str, str | list[str]] | None:
         """The exact bytes, in base64, of each text that isn't UTF-8; None if all are."""
-        texts = (self.comm or "", self.tty or "", self.filename or "", *(self.argv or ()))
+        texts = [getattr(self, key) or "" for key in _TEXTS]
+        if self.argv is not None:
+            texts += self.argv
         if "".join(texts).isascii():
             return None
         found: dict[str, str | list[str]] = {}
-        for key in ("comm", "tty", "filename"):
+        for key in _TEXTS:
             text = getattr(self, key)
             if text is not None and is_lossy(text):
                 found[key] = base64(text)
-        if self.argv is not None and any(map(is_lossy, self.argv)):
+        if self.argv is not None and self.type != "fork" and any(map(is_lossy, self.argv)):
             found["argv"] = [base64(argument) for argument in self.argv]
         return found or None
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON has of this event, in its order. Text has U+FFFD for its bad bytes."""
         keys, values = _KEYS[self.type]
-        missing = self.incomplete or ()
+        missing = {key: reason for key, reason in (self.incomplete or {}).items() if key in keys}
         result: dict[str, Any] = {
             key: value
             for key, value in zip(keys, values(self))
@@ -153,7 +202,7 @@ class ProcessEvent:
                 value = result[key]
                 result[key] = [_replaced(text) for text in value] if key == "argv" else _replaced(value)
         if missing:
-            result["incomplete"] = self.incomplete
+            result["incomplete"] = missing
         if raw:
             result["raw"] = raw
         return result

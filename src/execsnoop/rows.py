@@ -38,6 +38,8 @@ class Table:
         comm = display(event.comm or "")
         if event.type == "exec":
             result, took = "0", ""
+        elif event.type == "fork":
+            result, took = str(event.child_pid), ""
         else:
             result, took = _result(event), duration(event.duration_ns or 0)
         who = event.pid, event.ppid, event.uid, comm
@@ -102,10 +104,11 @@ def _result(event: ProcessEvent) -> str:
 
 
 def _arguments(event: ProcessEvent) -> str:
+    reason = event.incomplete and event.incomplete.get("argv")
     if event.argv is None:
-        if event.incomplete and "argv" in event.incomplete:
-            return "[unreadable]"
-        return f"[{display(event.comm or '')}]" if event.seen_from_start else "?"
+        return "[unreadable]" if reason else "?"
     text = quote(event.argv)
-    # A shell's word with a bracket stands in quotes, so no argument can look like this mark.
-    return f"{text} [truncated]" if event.incomplete and "argv" in event.incomplete else text
+    # A shell's word with a bracket stands in quotes, so no argument can look like these marks.
+    if event.inherited or event.type == "fork":
+        text = f"[{text}]"
+    return f"{text} [{reason}]" if reason else text

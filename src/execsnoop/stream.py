@@ -1,4 +1,4 @@
-"""From the package's records to events in order, each exit joined to the exec that it ends."""
+"""From the package's records to events in order, each exit joined to the command that it ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import snoopkit
 from snoopkit.render import WallClock
 
 from .model import ProcessEvent
+from .processes import Command, Processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-__all__ = ["Stream", "Trace", "package_path", "trace"]
+    from .processes import Identity
+
+__all__ = ["SETTLE_SECONDS", "Stream", "Trace", "package_path", "trace"]
+
+SETTLE_SECONDS = 0.15
+"""For how long most parents need at most to reap, and the kernel to settle the account."""
 
 # header.flags of execsnoop.h
 _ARGV_TRUNCATED = 0x01
@@ -26,66 +32,73 @@ _FILENAME_TRUNCATED = 0x04
 _FILENAME_UNREADABLE = 0x08
 _AUDIT_UNSUPPORTED = 0x10
 _MAY_REPEAT = 0x20
+_IO_UNSUPPORTED = 0x40
+_INTERPRETER_TRUNCATED = 0x80
+
+# exec_event.how
+_IS_SCRIPT = 0x01
+_HAS_SETID = 0x20
+_HOW_FLAGS = ((0x02, "memfd"), (0x04, "deleted"), (0x08, "upper_layer"))
+_IS_SECURE = 0x10
 
 _NO_AUDIT_ID = 0xFFFFFFFF  # loginuid or sessionid of what no login started
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-# How many processes' last execs are remembered, and with how many bytes of arguments in all. A Python string takes
-# so much more than its text.
-_MAX_RUNNING = 65_536
-_MAX_ARGV_BYTES = 16 << 20
-_STRING_BYTES = 64
 # For how long the other threads of a process that end at once may still report its end.
 _REPEAT_NS = 20_000_000
 _MAX_ENDED = 1_024
+_MAX_HELD = 65_536
+_MAX_PREPARED = 1_024
 
-_KIND_OF_MAP = {"events": "exec", "life": "exit"}
-
-_Identity = tuple[int, int]
-
-
-class _Running:
-    """The last exec of a process that still runs."""
-
-    __slots__ = ("argv", "argv_bytes", "boottime_ns", "reason")
-
-    def __init__(self, boottime_ns: int, argv: list[str] | None, argv_bytes: int, reason: str | None) -> None:
-        self.boottime_ns = boottime_ns
-        self.argv = argv
-        self.argv_bytes = argv_bytes
-        self.reason = reason
+_KINDS_OF_MAP = {"events": "exec", "life": "fork or exit"}
 
 
 class Stream:
-    """Joins exits to execs, drops what old kernels say twice, and passes notices of loss on.
+    """Joins exits to commands, drops what old kernels say twice, and passes notices of loss on.
 
-    A process is (pid, start_boottime_ns), never the pid alone. Memory is bounded: beyond `max_running` processes or
-    `max_argv_bytes` of their arguments the oldest execs are forgotten and counted in `evicted`. `since_ns`
-    (CLOCK_BOOTTIME) is when watching began.
+    Exits wait up to `settle` seconds for the kernel's final account of the process, and what comes after them waits
+    too, so that the order stays. `sees_credentials` says that this kernel tells of changes of user and group before
+    they happen. Memory is bounded, see `Processes`.
     """
 
     def __init__(
-        self, since_ns: int, *, max_running: int = _MAX_RUNNING, max_argv_bytes: int = _MAX_ARGV_BYTES
+        self,
+        processes: Processes | None = None,
+        *,
+        settle: float = 0.0,
+        sees_credentials: bool = True,
+        max_held: int = _MAX_HELD,
     ) -> None:
-        self.evicted = 0
+        self.processes = processes if processes is not None else Processes()
         self.repeated = 0
+        self._settle_ns = int(settle * 1e9)
+        self._sees_credentials = sees_credentials
+        self._max_held = max_held
         self._clock = WallClock()
         self._latest_ns = 0
-        self._max_running = max_running
-        self._max_argv_bytes = max_argv_bytes
-        self._running: dict[_Identity, _Running] = {}
-        self._argv_bytes = 0
-        # What began no later than this may have run a program that we never saw, or forgot.
-        self._uncertain_ns = since_ns
-        # From an exit that may be repeated on, everything waits, so that the order stays.
+        # From an exit that may be repeated or is not settled on, everything waits.
         self._held: deque[ProcessEvent] = deque()
-        # The latest report of each such exit, and until when it waits for another.
-        self._repeatable: dict[_Identity, tuple[ProcessEvent, int]] = {}
-        self._ended: dict[_Identity, None] = {}
+        # The latest report of each such exit, and until when it waits.
+        self._unsettled: dict[Identity, tuple[ProcessEvent, int]] = {}
+        self._ended: dict[Identity, None] = {}
+        # Changes of credentials, by the thread whose exec comes next.
+        self._prepared: dict[int, Any] = {}
+        self._takers = {
+            "exec_event": self._exec,
+            "exit_event": self._exit,
+            "fork_event": self._fork,
+            "free_event": self._free,
+            "prepare_event": self._prepare,
+        }
 
     @property
-    def waiting(self) -> bool:
-        """Whether events are held that a later `feed` gives, even one without records."""
-        return bool(self._held)
+    def due_ns(self) -> int | None:
+        """When (CLOCK_BOOTTIME) a `feed` gives what is held now, even one without records; None: nothing is held."""
+        if not self._held:
+            return None
+        head = self._held[0]
+        waits = self._unsettled.get((head.pid or 0, head.start_boottime_ns or 0))
+        return waits[1] if waits is not None else 0
 
     def feed(self, records: Iterable[Any], now_ns: int) -> list[ProcessEvent]:
         """Take records in order of time; return the events that are ready, in the same order.
@@ -93,19 +106,13 @@ class Stream:
         `now_ns` is CLOCK_BOOTTIME.
         """
         events: list[ProcessEvent] = []
+        takers = self._takers
         for record in records:
-            struct = record._struct
-            event: ProcessEvent | None
-            if struct == "exec_event":
-                event = self._exec(record)
-            elif struct == "exit_event":
-                event = self._exit(record)
-            else:
-                event = self._lost(record)
+            event = takers.get(record._struct, self._lost)(record)
             if event is None:
                 continue
             self._latest_ns = event.boottime_ns
-            if self._repeatable:
+            if self._unsettled:
                 self._held.append(event)
             else:
                 events.append(event)
@@ -121,13 +128,13 @@ class Stream:
         events: list[ProcessEvent] = []
         while self._held:
             event = self._held[0]
-            identity = (event.pid, event.start_boottime_ns)
-            if event.type == "exit" and identity in self._repeatable:
-                latest, until_ns = self._repeatable[identity]
+            identity = (event.pid or 0, event.start_boottime_ns or 0)
+            if event.type == "exit" and identity in self._unsettled:
+                latest, until_ns = self._unsettled[identity]
                 if event is latest:
-                    if now_ns is not None and now_ns < until_ns:
+                    if now_ns is not None and now_ns < until_ns and len(self._held) <= self._max_held:
                         break
-                    del self._repeatable[identity]
+                    del self._unsettled[identity]
                     self._ended[identity] = None
                     if len(self._ended) > _MAX_ENDED:
                         del self._ended[next(iter(self._ended))]
@@ -138,9 +145,31 @@ class Stream:
             self._held.popleft()
         return events
 
+    def _event(self, type: str, record: Any) -> ProcessEvent:
+        """An event with what every record tells of its process."""
+        event = ProcessEvent(type, record._time_ns, self._clock.wall_ns(record._time_ns), record._cpu)
+        event.pid = record.pid
+        event.tid = record.tid
+        event.ppid = record.ppid
+        event.start_boottime_ns = record.start_boottime_ns
+        event.uid = record.uid
+        event.gid = record.gid
+        event.euid = record.euid
+        event.egid = record.egid
+        event.comm = record.comm
+        event.tty = record.tty or None
+        if record.header.flags & _AUDIT_UNSUPPORTED:
+            event.mark("loginuid", "unsupported")
+            event.mark("sessionid", "unsupported")
+            return event
+        if record.loginuid != _NO_AUDIT_ID:
+            event.loginuid = record.loginuid
+        if record.sessionid != _NO_AUDIT_ID:
+            event.sessionid = record.sessionid
+        return event
+
     def _exec(self, record: Any) -> ProcessEvent:
-        event = ProcessEvent("exec", record._time_ns, self._clock.wall_ns(record._time_ns), record._cpu)
-        _describe(event, record)
+        event = self._event("exec", record)
         flags = record.header.flags
         reason = None
         if flags & _ARGV_UNREADABLE:
@@ -158,13 +187,57 @@ class Stream:
             event.filename = record.filename
             if flags & _FILENAME_TRUNCATED:
                 event.mark("filename", "truncated")
+        if record.how:
+            self._set_how(event, record)
         if record.old_tid != record.pid:
             event.old_tid = record.old_tid
-        argv_bytes = record.argv_captured_bytes + _STRING_BYTES * len(record.argv)
-        self._remember(
-            (record.pid, record.start_boottime_ns),
-            _Running(event.boottime_ns, event.argv, argv_bytes, reason),
-        )
+        if self._prepared:
+            self._set_credentials(event, record)
+        command = Command(event.argv, record.argv_captured_bytes, reason)
+        self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
+        return event
+
+    def _set_how(self, event: ProcessEvent, record: Any) -> None:
+        how = record.how
+        if how & _IS_SCRIPT:
+            event.script = event.filename
+            event.interpreter = record.interpreter
+            if record.header.flags & _INTERPRETER_TRUNCATED:
+                event.mark("interpreter", "truncated")
+        flags = [name for bit, name in _HOW_FLAGS if how & bit]
+        if how & _IS_SECURE:
+            flags.append("secureexec")
+        if flags:
+            event.flags = flags
+        if how & _HAS_SETID and not self._sees_credentials:
+            event.mark("flags", "unsupported")
+
+    def _prepare(self, record: Any) -> None:
+        self._prepared[record.tid] = record
+        if len(self._prepared) > _MAX_PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+
+    def _set_credentials(self, event: ProcessEvent, record: Any) -> None:
+        before = self._prepared.pop(record.old_tid, None)
+        if before is None or (before.pid, before.start_boottime_ns) != (record.pid, record.start_boottime_ns):
+            return
+        flags = event.flags or []
+        at = len(flags) - ("secureexec" in flags)
+        if before.old_egid != record.egid:
+            event.old_egid = before.old_egid
+            flags.insert(at, "setgid")
+        if before.old_euid != record.euid:
+            event.old_euid = before.old_euid
+            flags.insert(at, "setuid")
+        event.flags = flags or None
+
+    def _fork(self, record: Any) -> ProcessEvent:
+        event = self._event("fork", record)
+        event.child_pid = record.child_pid
+        event.child_start_boottime_ns = record.child_start_boottime_ns
+        event.clone_flags = record.clone_flags
+        child = (record.child_pid, record.child_start_boottime_ns)
+        _set_command(event, self.processes.forked((record.pid, record.start_boottime_ns), child))
         return event
 
     def _exit(self, record: Any) -> ProcessEvent | None:
@@ -172,21 +245,37 @@ class Stream:
         if identity in self._ended:
             self.repeated += 1
             return None
-        event = ProcessEvent("exit", record._time_ns, self._clock.wall_ns(record._time_ns), record._cpu)
-        _describe(event, record)
+        event = self._event("exit", record)
         event.set_status(record.status)
         event.lifetime_ns = event.boottime_ns - record.start_boottime_ns
-        earlier = self._repeatable.get(identity)
+        _set_account(event, record, False)
+        earlier = self._unsettled.get(identity)
         if earlier is None:
-            self._join(event, identity)
+            running = self.processes.ended(identity)
+            if running is None:
+                event.duration_ns = event.lifetime_ns
+            else:
+                event.duration_ns = event.boottime_ns - running.since_ns
+                _set_command(event, running.command)
+                if running.inherited and event.argv is not None:
+                    event.inherited = True
         else:
             self.repeated += 1
             _take_over(event, earlier[0])
-        if record.header.flags & _MAY_REPEAT:
-            self._repeatable[identity] = (event, event.boottime_ns + _REPEAT_NS)
+        may_repeat = record.header.flags & _MAY_REPEAT
+        wait_ns = max(self._settle_ns, _REPEAT_NS if may_repeat else 0)
+        if wait_ns:
+            self._unsettled[identity] = (event, event.boottime_ns + wait_ns)
         elif earlier is not None:
-            self._repeatable[identity] = (event, 0)
+            self._unsettled[identity] = (event, 0)
         return event
+
+    def _free(self, record: Any) -> None:
+        identity = (record.pid, record.start_boottime_ns)
+        waiting = self._unsettled.get(identity)
+        if waiting is not None:
+            _set_account(waiting[0], record, True)
+            self._unsettled[identity] = (waiting[0], 0)
 
     def _lost(self, record: Any) -> ProcessEvent:
         # The time up to which nothing else is missing. Never before an event that is already out.
@@ -195,56 +284,35 @@ class Stream:
         event = ProcessEvent("lost", boottime_ns, self._clock.wall_ns(boottime_ns), cpu)
         event.count = record.count
         event.cause = record.cause
-        event.events = _KIND_OF_MAP.get(record._map)
-        if event.events != "exit":
-            self._uncertain_ns = max(self._uncertain_ns, record._time_ns)
+        event.events = _KINDS_OF_MAP.get(record._map)
+        if record._map != "life":
+            self.processes.doubt(record._time_ns)
         return event
 
-    def _join(self, event: ProcessEvent, identity: _Identity) -> None:
-        running = self._running.pop(identity, None)
-        if running is None:
-            event.duration_ns = event.lifetime_ns
-            event.seen_from_start = identity[1] > self._uncertain_ns
-            return
-        self._argv_bytes -= running.argv_bytes
-        event.duration_ns = event.boottime_ns - running.boottime_ns
-        event.argv = running.argv
-        if running.reason:
-            event.mark("argv", running.reason)
 
-    def _remember(self, identity: _Identity, running: _Running) -> None:
-        before = self._running.pop(identity, None)
-        if before is not None:
-            self._argv_bytes -= before.argv_bytes
-        self._running[identity] = running
-        self._argv_bytes += running.argv_bytes
-        while len(self._running) > self._max_running or self._argv_bytes > self._max_argv_bytes:
-            oldest = next(iter(self._running))
-            self._argv_bytes -= self._running.pop(oldest).argv_bytes
-            self._uncertain_ns = max(self._uncertain_ns, oldest[1])
-            self.evicted += 1
+def _set_command(event: ProcessEvent, command: Command | None) -> None:
+    if command is not None:
+        event.argv = command.argv
+        if command.reason:
+            event.mark("argv", command.reason)
 
 
-def _describe(event: ProcessEvent, record: Any) -> None:
-    """Fill in what every record tells of its process."""
-    event.pid = record.pid
-    event.tid = record.tid
-    event.ppid = record.ppid
-    event.start_boottime_ns = record.start_boottime_ns
-    event.uid = record.uid
-    event.gid = record.gid
-    event.euid = record.euid
-    event.egid = record.egid
-    event.comm = record.comm
-    event.tty = record.tty or None
-    if record.header.flags & _AUDIT_UNSUPPORTED:
-        event.mark("loginuid", "unsupported")
-        event.mark("sessionid", "unsupported")
-        return
-    if record.loginuid != _NO_AUDIT_ID:
-        event.loginuid = record.loginuid
-    if record.sessionid != _NO_AUDIT_ID:
-        event.sessionid = record.sessionid
+def _set_account(event: ProcessEvent, record: Any, is_exact: bool) -> None:
+    """Split what the scheduler measured as the clock's ticks were split, which is how wait4() does it."""
+    event.cpu_ns = record.cpu_ns
+    event.cpu_exact = is_exact
+    ticks_ns = record.user_ns + record.system_ns
+    event.system_cpu_ns = record.cpu_ns * record.system_ns // ticks_ns if ticks_ns else 0
+    event.user_cpu_ns = record.cpu_ns - event.system_cpu_ns
+    event.max_rss_bytes = record.max_rss_pages * _PAGE_BYTES
+    event.minor_faults = record.minor_faults
+    event.major_faults = record.major_faults
+    if record.header.flags & _IO_UNSUPPORTED:
+        event.mark("read_bytes", "unsupported")
+        event.mark("write_bytes", "unsupported")
+    else:
+        event.read_bytes = record.read_bytes
+        event.write_bytes = record.write_bytes
 
 
 def _take_over(event: ProcessEvent, earlier: ProcessEvent) -> None:
@@ -252,7 +320,7 @@ def _take_over(event: ProcessEvent, earlier: ProcessEvent) -> None:
     assert earlier.duration_ns is not None
     event.duration_ns = earlier.duration_ns + event.boottime_ns - earlier.boottime_ns
     event.argv = earlier.argv
-    event.seen_from_start = earlier.seen_from_start
+    event.inherited = earlier.inherited
     if earlier.incomplete and "argv" in earlier.incomplete:
         event.mark("argv", earlier.incomplete["argv"])
 
@@ -263,15 +331,21 @@ def package_path() -> str:
 
 
 class Trace:
-    """Every exec and exit on the machine while it is open: iterate, or poll. A context manager.
+    """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
 
     Nothing is read unless the caller iterates or polls: there is no thread.
     """
 
-    def __init__(self, *, buffer_bytes: int | None = None) -> None:
+    def __init__(self, *, buffer_bytes: int | None = None, settle: float = SETTLE_SECONDS) -> None:
         package = snoopkit.Package.read(package_path())
-        self._snoop = snoopkit.run(package, buffer_bytes=buffer_bytes)
-        self._stream = Stream(clock_gettime_ns(CLOCK_BOOTTIME))
+        sees_credentials = snoopkit.supports("tp_btf/sched_prepare_exec") is True
+        enable = ["on_prepare"] if sees_credentials else []
+        if settle > 0 and snoopkit.supports("tp_btf/sched_process_free"):
+            enable.append("on_free")
+        self._snoop = snoopkit.run(package, buffer_bytes=buffer_bytes, enable=enable)
+        self._stream = Stream(
+            settle=settle if "on_free" in enable else 0.0, sees_credentials=sees_credentials
+        )
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
 
@@ -287,8 +361,10 @@ class Trace:
         while True:
             left = None if deadline is None else max(deadline - monotonic(), 0.0)
             wait = left
-            if self._stream.waiting:
-                wait = _REPEAT_NS / 1e9 if left is None else min(left, _REPEAT_NS / 1e9)
+            due_ns = self._stream.due_ns
+            if due_ns is not None:
+                due = max(due_ns - clock_gettime_ns(CLOCK_BOOTTIME), 0) / 1e9
+                wait = due if left is None else min(left, due)
             events = self._feed(self._snoop.poll(wait))
             if events or left == 0.0:
                 return events
@@ -345,10 +421,12 @@ class Trace:
         self.close()
 
 
-def trace(*, buffer_bytes: int | None = None) -> Trace:
+def trace(*, buffer_bytes: int | None = None, settle: float = SETTLE_SECONDS) -> Trace:
     """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
 
-    `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; exits have one of a quarter.
+    `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; forks and exits have one of a
+    quarter. Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of
+    the process, which is there once its parent has reaped it; 0 doesn't wait, and no `cpu_ns` is exact then.
     Raises LoadError, AttachError or UnsupportedError where the kernel refuses.
     """
-    return Trace(buffer_bytes=buffer_bytes)
+    return Trace(buffer_bytes=buffer_bytes, settle=settle)

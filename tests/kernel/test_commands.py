@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import snoopkit
+from execsnoop.stream import package_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,7 +80,8 @@ def listed(what: str) -> list[dict[str, Any]]:
 
 def in_kernel() -> tuple[set[int], set[int]]:
     """The ids of execsnoop's programs and of the links to them."""
-    programs = {p["id"] for p in listed("prog") if p.get("name") in ("on_exec", "on_exit")}
+    names = {name[:15] for name in snoopkit.Package.read(package_path()).programs}
+    programs = {p["id"] for p in listed("prog") if p.get("name") in names}
     return programs, {link["id"] for link in listed("link") if link.get("prog_id") in programs}
 
 
@@ -117,12 +119,13 @@ def test_what_ran_just_before_a_signal_is_printed(tools: dict[str, str], number:
 WITNESS = """
 tracepoint:sched:sched_process_exec { printf("exec %s\\n", comm); }
 tracepoint:sched:sched_process_exit /args->group_dead/ { printf("exit %s\\n", comm); }
+tracepoint:task:task_newtask /(args->clone_flags & 0x10000) == 0/ { printf("fork %s\\n", comm); }
 """
 
 
 @contextlib.contextmanager
 def witness(path: Path) -> Iterator[None]:
-    """bpftrace writes "exec COMM" and "exit COMM" to `path` for whatever happens meanwhile, and loses nothing."""
+    """bpftrace writes "exec COMM", "exit COMM", "fork COMM" to `path` for whatever happens, and loses none."""
     with path.open("wb") as sink:
         process = subprocess.Popen(
             ["bpftrace", "-e", 'BEGIN { printf("ready\\n"); }' + WITNESS],
@@ -156,7 +159,7 @@ def test_what_a_stopped_reader_missed_is_declared(tools: dict[str, str], tmp_pat
     output = tmp_path / "events.json"
     with (
         witness(tmp_path / "witness"),
-        started([*EXECSNOOP, "--json", "--buffer-size", "4K", "-o", str(output)]) as process,
+        started([*EXECSNOOP, "--json", "--settle", "0", "--buffer-size", "4K", "-o", str(output)]) as process,
     ):
         subprocess.run([marks[0], "m", "0", "exit", "0"], check=True)
         time.sleep(0.3)
@@ -179,10 +182,10 @@ def test_what_a_stopped_reader_missed_is_declared(tools: dict[str, str], tmp_pat
     ]
     happened = [line for line in told if len(line) == 2]
     seen = [(event["type"], event.get("comm", "")) for event in events]
-    for kind in ("exec", "exit"):
-        declared = sum(event["count"] for event in lost if event["events"] == kind)
+    for what, kinds in {"exec": ("exec",), "fork or exit": ("fork", "exit")}.items():
+        declared = sum(event["count"] for event in lost if event["events"] == what)
         assert declared > 1000
-        assert between(seen, kind) + declared == between(happened, kind)
+        assert sum(between(seen, k) for k in kinds) + declared == sum(between(happened, k) for k in kinds)
     summary = re.fullmatch(
         r"(?s).*\nevents=(\d+) lost=(\d+) seconds=\S+ \(buffer_full (\d+)\)\n", messages.decode()
     )
@@ -258,7 +261,9 @@ def test_nothing_stays_in_the_kernel(tools: dict[str, str], end: str) -> None:
     with started([*EXECSNOOP, *options]) as process:
         attached = in_kernel()
         programs, links = attached[0] - before[0], attached[1] - before[1]
-        assert (len(programs), len(links)) == (2, 2)
+        hooks = ("process_exec", "prepare_exec", "process_exit", "process_free")
+        count = 1 + sum(bool(snoopkit.supports(f"tp_btf/sched_{hook}")) for hook in hooks)
+        assert (len(programs), len(links)) == (count, count)
         if end == "closed pipe":
             assert process.stdout is not None
             process.stdout.read(5)

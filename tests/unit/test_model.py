@@ -53,18 +53,36 @@ def test_status(status: int, exit_code: int | None, name: str | None, core: bool
 
 
 def test_keys_of_an_exec_stand_in_the_promised_order() -> None:
-    assert " ".join(make_exec(loginuid=1000, sessionid=3, tty="pts0", old_tid=43).as_dict()) == (
+    event = make_exec(
+        loginuid=1000, sessionid=3, tty="pts0", old_tid=43, flags=["setuid"], old_euid=1, old_egid=1
+    )
+    event.interpreter, event.script = "/bin/sh", "/bin/x"
+    assert " ".join(event.as_dict()) == (
         "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid loginuid sessionid tty comm "
-        "argv argv_size_bytes filename old_tid"
+        "argv argv_size_bytes filename interpreter script old_tid old_euid old_egid flags"
     )
 
 
 def test_keys_of_an_exit_stand_in_the_promised_order() -> None:
-    event = make_exec(type="exit", duration_ns=1, lifetime_ns=2)
+    event = make_exec(type="exit", duration_ns=1, lifetime_ns=2, inherited=True)
     event.set_status(0)
+    event.cpu_ns = event.user_cpu_ns = event.system_cpu_ns = event.max_rss_bytes = 0
+    event.cpu_exact = False
+    event.minor_faults = event.major_faults = event.read_bytes = event.write_bytes = 0
     assert " ".join(event.as_dict()) == (
         "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
-        "status exit_code signal core_dumped duration_ns lifetime_ns argv"
+        "status exit_code signal core_dumped duration_ns lifetime_ns cpu_ns cpu_exact user_cpu_ns system_cpu_ns "
+        "max_rss_bytes minor_faults major_faults read_bytes write_bytes argv inherited"
+    )
+
+
+def test_keys_of_a_fork_stand_in_the_promised_order() -> None:
+    event = make_exec(type="fork", child_pid=43, child_start_boottime_ns=5_000, clone_flags=0)
+    event.argv = ["\udcff"]  # the parent's, for the table
+    event.mark("argv", "truncated")
+    assert " ".join(event.as_dict()) == (
+        "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
+        "child_pid child_start_boottime_ns clone_flags"
     )
 
 

@@ -51,9 +51,16 @@ def test_the_result_of_an_exit(status: int, shown: list[str]) -> None:
     assert cells(make_exit(status, argv=["ls"]))[6:] == [*shown, "1.2ms", "ls"]
 
 
-def test_commands_that_are_not_known() -> None:
-    assert cells(make_exit(0, seen_from_start=True))[-1] == "[x]"
-    assert cells(make_exit(0, seen_from_start=False))[-1] == "?"
+def test_a_fork_shows_the_child_and_what_it_runs() -> None:
+    assert cells(make_event("fork", child_pid=43, argv=["sh", "-c", "a b"]))[1:] == [
+        *("fork", "42", "1", "1000", "x", "43", "[sh", "-c", "'a", "b']")
+    ]
+
+
+def test_commands_that_are_not_its_own() -> None:
+    assert cells(make_exit(0, argv=["sh", "[x]"], inherited=True))[-2:] == ["[sh", "'[x]']"]
+    assert cells(make_exit(0))[-1] == "?"
+    assert cells(make_event("fork", child_pid=43))[-1] == "?"
 
 
 def test_marks_can_not_be_arguments() -> None:

@@ -1,5 +1,5 @@
-/* Every successful exec and every process's end, from the scheduler's own tracepoints: they see all
- * system call variants and all ABIs, and cost nothing to what neither execs nor exits.
+/* Every successful exec, every new process and every one's end, from the scheduler's own tracepoints:
+ * they see all system call variants and all ABIs, and cost nothing to what neither execs nor exits.
  */
 #include "kernel.h"
 
@@ -13,10 +13,13 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* The longest text of one path: PATH_MAX behind the "/dev/fd/N/" of an execveat. */
 #define FILENAME_CAPACITY_BYTES 4160
+/* The rest of the first line of a script; other interpreters are registered with less. */
+#define INTERPRETER_CAPACITY_BYTES 512
 #define ARGV_CAPACITY_BYTES 60000
 
+#define TEXT_CAPACITY_BYTES (FILENAME_CAPACITY_BYTES + INTERPRETER_CAPACITY_BYTES)
 #define FIXED_BYTES __builtin_offsetof(struct exec_event, tail)
-#define RECORD_CAPACITY_BYTES (FIXED_BYTES + FILENAME_CAPACITY_BYTES + ARGV_CAPACITY_BYTES)
+#define RECORD_CAPACITY_BYTES (FIXED_BYTES + TEXT_CAPACITY_BYTES + ARGV_CAPACITY_BYTES)
 
 /* The kernel stores a record's size in 16 bits: larger ones vanish or are misread. */
 _Static_assert(RECORD_CAPACITY_BYTES < 65000,
@@ -26,6 +29,11 @@ struct exec_slot {
 	__u64 busy;
 	char record[RECORD_CAPACITY_BYTES];
 };
+
+/* A member behind a pointer that the verifier knows the type of, or doesn't: the first costs a load,
+ * the second a call. `typed` is a constant.
+ */
+#define GET(typed, from, member) ((typed) ? (from)->member : BPF_CORE_READ(from, member))
 
 /* What every event struct begins with. */
 struct process_event {
@@ -54,7 +62,7 @@ struct {
 /* Indexed by header.type. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 3);
+	__uint(max_entries, 8);
 	__type(key, __u32);
 	__type(value, struct output_count);
 } outputs SEC(".maps") __attribute__((btf_decl_tag("snoopkit.losses")));
@@ -120,16 +128,22 @@ static __always_inline void describe(struct process_event *event, struct task_st
 	}
 }
 
-static __always_inline __u32 read_filename(struct exec_event *event, struct linux_binprm *bprm)
+/* A text of the kernel's into the tail at an offset. */
+static __always_inline __u32 read_text(struct exec_event *event, __u32 offset_bytes,
+				       const char *text, __u32 capacity_bytes, __u16 truncated)
 {
-	long copied =
-		bpf_probe_read_kernel_str(event->tail, FILENAME_CAPACITY_BYTES, bprm->filename);
+	long copied;
+
+	barrier_var(offset_bytes);
+	if (offset_bytes > FILENAME_CAPACITY_BYTES)
+		return 0;
+	copied = bpf_probe_read_kernel_str(event->tail + offset_bytes, capacity_bytes, text);
 	if (copied <= 0) {
 		event->header.flags |= FILENAME_UNREADABLE;
 		return 0;
 	}
-	if (copied == FILENAME_CAPACITY_BYTES)
-		event->header.flags |= FILENAME_TRUNCATED;
+	if (copied == capacity_bytes)
+		event->header.flags |= truncated;
 	return copied - 1;
 }
 
@@ -157,7 +171,7 @@ static __always_inline __u32 read_argv(struct exec_event *event, struct task_str
 	 * again, each behind a barrier.
 	 */
 	barrier_var(offset_bytes);
-	if (offset_bytes >= FILENAME_CAPACITY_BYTES)
+	if (offset_bytes >= TEXT_CAPACITY_BYTES)
 		return 0;
 	barrier_var(size_bytes);
 	if (size_bytes > ARGV_CAPACITY_BYTES)
@@ -169,13 +183,59 @@ static __always_inline __u32 read_argv(struct exec_event *event, struct task_str
 	return size_bytes;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
+/* What kind of file it is that runs: for a script the interpreter. */
+static __always_inline __u32 file_kind(struct file *file, const _Bool typed)
+{
+	struct dentry *dentry, *parent;
+	struct super_block *super;
+	struct inode *inode;
+	__u32 kind = 0;
+	__u16 mode;
+
+	if (!file)
+		return 0;
+	dentry = GET(typed, file, f_path.dentry);
+	if (!dentry)
+		return 0;
+	parent = GET(typed, dentry, d_parent);
+	inode = GET(typed, dentry, d_inode);
+	super = GET(typed, dentry, d_sb);
+	if (parent == dentry) {
+		/* A file without a folder is the root of a mount, bound there, or never had a name. */
+		char name[7] = {};
+
+		bpf_probe_read_kernel_str(name, sizeof(name), GET(typed, dentry, d_name.name));
+		if (name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
+		    name[4] == 'd' && name[5] == ':')
+			kind |= IS_MEMFD;
+	} else if (!GET(typed, dentry, d_hash.pprev)) {
+		kind |= IS_DELETED;
+	}
+	if (!inode || !super)
+		return kind;
+	mode = GET(typed, inode, i_mode);
+	if (mode & S_ISUID || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		kind |= HAS_SETID;
+	if (GET(typed, super, s_magic) == OVERLAYFS_SUPER_MAGIC) {
+		/* Overlayfs keeps its own inode around this one: the upper file's dentry follows. */
+		void *upper = 0;
+
+		bpf_probe_read_kernel(&upper, sizeof(upper),
+				      (void *)inode + bpf_core_type_size(struct inode));
+		if (upper)
+			kind |= IS_UPPER;
+	}
+	return kind;
+}
+
+static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_tid,
+				struct linux_binprm *bprm, const _Bool typed)
 {
 	struct output_count *count = count_attempt(EXEC);
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct exec_slot *slot = bpf_map_lookup_elem(&exec_slots, &cpu);
 	struct exec_event *event;
+	const char *filename, *interpreter;
 	__u32 size_bytes;
 
 	if (!slot || slot->busy) {
@@ -188,11 +248,25 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
 
 	event = (struct exec_event *)slot->record;
 	describe((struct process_event *)event, task, EXEC);
+	event->how = file_kind(GET(typed, bprm, file), typed);
+	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
+		event->how |= IS_SECURE;
 	event->old_tid = old_tid;
 	event->argv_size_bytes = 0;
-	event->filename_size_bytes = read_filename(event, bprm);
-	event->argv_captured_bytes = read_argv(event, task, event->filename_size_bytes);
-	size_bytes = FIXED_BYTES + event->filename_size_bytes + event->argv_captured_bytes;
+	event->interpreter_size_bytes = 0;
+	filename = GET(typed, bprm, filename);
+	interpreter = GET(typed, bprm, interp);
+	size_bytes = event->filename_size_bytes =
+		read_text(event, 0, filename, FILENAME_CAPACITY_BYTES, FILENAME_TRUNCATED);
+	if (interpreter != filename) {
+		event->how |= IS_SCRIPT;
+		event->interpreter_size_bytes =
+			read_text(event, size_bytes, interpreter, INTERPRETER_CAPACITY_BYTES,
+				  INTERPRETER_TRUNCATED);
+		size_bytes += event->interpreter_size_bytes;
+	}
+	event->argv_captured_bytes = read_argv(event, task, size_bytes);
+	size_bytes += FIXED_BYTES + event->argv_captured_bytes;
 	event->header.size_bytes = size_bytes;
 
 	barrier_var(size_bytes);
@@ -203,6 +277,98 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
 	barrier();
 	slot->busy = 0;
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
+{
+	return exec(ctx, task, old_tid, bprm, 1);
+}
+
+/* Since 6.10, and the only hook where the credentials before an exec and after it are both there. */
+SEC("?tp_btf/sched_prepare_exec")
+int BPF_PROG(on_prepare, struct task_struct *task, struct linux_binprm *bprm)
+{
+	struct task_struct *leader = task->group_leader;
+	const struct cred *before = task->cred, *after = bprm->cred;
+	struct prepare_event event = {};
+	struct output_count *count;
+
+	if (!before || !after || !leader)
+		return 0;
+	event.old_euid = before->euid.val;
+	event.old_egid = before->egid.val;
+	event.new_euid = after->euid.val;
+	event.new_egid = after->egid.val;
+	if (event.old_euid == event.new_euid && event.old_egid == event.new_egid)
+		return 0;
+	event.header.type = PREPARE;
+	event.header.size_bytes = sizeof(event);
+	event.header.boottime_ns = bpf_ktime_get_boot_ns();
+	event.start_boottime_ns = leader->start_boottime;
+	event.pid = task->tgid;
+	event.tid = task->pid;
+	count = count_attempt(PREPARE);
+	if (bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, &event, sizeof(event)))
+		count_failure(count);
+	return 0;
+}
+
+static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clone_flags,
+				const _Bool typed)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct fork_event event = {};
+	struct output_count *count;
+
+	/* Kernel threads run nothing; helpers of user space's start as processes of the kernel's. */
+	if (clone_flags & CLONE_THREAD || GET(typed, child, flags) & PF_KTHREAD)
+		return 0;
+	count = count_attempt(FORK);
+	describe((struct process_event *)&event, task, FORK);
+	event.header.size_bytes = sizeof(event);
+	event.child_pid = GET(typed, child, tgid);
+	event.child_start_boottime_ns = GET(typed, child, start_boottime);
+	event.clone_flags = clone_flags;
+	if (bpf_perf_event_output(ctx, &life, BPF_F_CURRENT_CPU, &event, sizeof(event)))
+		count_failure(count);
+	return 0;
+}
+
+SEC("tp_btf/task_newtask")
+int BPF_PROG(on_fork, struct task_struct *child, unsigned long clone_flags)
+{
+	return fork(ctx, child, clone_flags, 1);
+}
+
+#define SET_ACCOUNT(event, signal, typed)                                                          \
+	do {                                                                                       \
+		(event).user_ns = GET(typed, signal, utime);                                       \
+		(event).system_ns = GET(typed, signal, stime);                                     \
+		(event).cpu_ns = GET(typed, signal, sum_sched_runtime);                            \
+		(event).max_rss_pages = GET(typed, signal, maxrss);                                \
+		(event).minor_faults = GET(typed, signal, min_flt);                                \
+		(event).major_faults = GET(typed, signal, maj_flt);                                \
+		if (bpf_core_field_exists((signal)->ioac.read_bytes)) {                            \
+			(event).read_bytes = GET(typed, signal, ioac.read_bytes);                  \
+			(event).write_bytes = GET(typed, signal, ioac.write_bytes);                \
+		} else {                                                                           \
+			(event).header.flags |= IO_UNSUPPORTED;                                    \
+		}                                                                                  \
+	} while (0)
+
+/* What a thread used that its process's account doesn't have yet. */
+static __always_inline void add_account(struct exit_event *event, struct task_struct *task)
+{
+	event->user_ns += task->utime;
+	event->system_ns += task->stime;
+	event->cpu_ns += task->se.sum_exec_runtime;
+	event->minor_faults += task->min_flt;
+	event->major_faults += task->maj_flt;
+	if (bpf_core_field_exists(task->ioac.read_bytes)) {
+		event->read_bytes += task->ioac.read_bytes;
+		event->write_bytes += task->ioac.write_bytes;
+	}
 }
 
 /* Runs for every thread that ends; true for the one that ends the process. Before 6.16 several
@@ -219,10 +385,8 @@ static __always_inline _Bool process_is_gone(unsigned long long *ctx, struct sig
 	return signal->live.counter == 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int on_exit(unsigned long long *ctx)
+static __always_inline int end(unsigned long long *ctx, struct task_struct *task)
 {
-	struct task_struct *task = (struct task_struct *)ctx[0];
 	struct signal_struct *signal = task->signal;
 	struct task_struct *leader = task->group_leader;
 	struct output_count *count;
@@ -239,8 +403,45 @@ int on_exit(unsigned long long *ctx)
 	/* The last thread's own exit_code is often not what the parent will be told. */
 	event.status =
 		signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
+	SET_ACCOUNT(event, signal, 1);
+	add_account(&event, task);
+	if (leader->pid != task->pid)
+		add_account(&event, leader);
 
 	if (bpf_perf_event_output(ctx, &life, BPF_F_CURRENT_CPU, &event, sizeof(event)))
 		count_failure(count);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int on_exit(unsigned long long *ctx)
+{
+	return end(ctx, (struct task_struct *)ctx[0]);
+}
+
+/* Runs from a timer's or another interrupt, even in the midst of the other programs on its CPU. */
+static __always_inline int reaped(void *ctx, struct task_struct *task, const _Bool typed)
+{
+	struct signal_struct *signal = GET(typed, task, signal);
+	struct free_event event = {};
+	struct output_count *count;
+
+	event.pid = GET(typed, task, tgid);
+	if (event.pid != (__u32)GET(typed, task, pid) || GET(typed, task, flags) & PF_KTHREAD || !signal)
+		return 0;
+	count = count_attempt(FREE);
+	event.header.type = FREE;
+	event.header.size_bytes = sizeof(event);
+	event.header.boottime_ns = bpf_ktime_get_boot_ns();
+	event.start_boottime_ns = GET(typed, task, start_boottime);
+	SET_ACCOUNT(event, signal, typed);
+	if (bpf_perf_event_output(ctx, &life, BPF_F_CURRENT_CPU, &event, sizeof(event)))
+		count_failure(count);
+	return 0;
+}
+
+SEC("?tp_btf/sched_process_free")
+int BPF_PROG(on_free, struct task_struct *task)
+{
+	return reaped(ctx, task, 1);
 }

@@ -31,6 +31,11 @@ enum bpf_map_type {
 
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
+#define CLONE_THREAD 0x00010000
+#define S_ISUID 0004000
+#define S_ISGID 0002000
+#define S_IXGRP 0000010
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -62,32 +67,90 @@ struct tty_struct {
 	char name[64];
 };
 
+struct task_io_accounting {
+	__u64 read_bytes;  /* with CONFIG_TASK_IO_ACCOUNTING only, as is the next */
+	__u64 write_bytes;
+};
+
 struct signal_struct {
 	atomic_t live;
 	int nr_threads;
 	int group_exit_code;
 	unsigned int flags;
 	struct tty_struct *tty;
+	__u64 utime;
+	__u64 stime;
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	unsigned long maxrss;
+	struct task_io_accounting ioac;
+	unsigned long long sum_sched_runtime;
+};
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
 };
 
 struct task_struct {
 	unsigned int flags;
+	struct sched_entity se;
 	struct mm_struct *mm;
 	int exit_code;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
+	__u64 utime;
+	__u64 stime;
 	__u64 start_boottime;
+	unsigned long min_flt;
+	unsigned long maj_flt;
 	const struct cred *cred;
 	char comm[16];
 	struct signal_struct *signal;
 	kuid_t loginuid;        /* with CONFIG_AUDIT only */
 	unsigned int sessionid; /* with CONFIG_AUDIT only */
+	struct task_io_accounting ioac;
+};
+
+struct super_block {
+	unsigned long s_magic;
+};
+
+struct inode {
+	unsigned short i_mode;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+	struct super_block *d_sb;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
 };
 
 struct linux_binprm {
+	unsigned int secureexec : 1;
+	struct file *file;
+	struct cred *cred;
 	const char *filename;
+	const char *interp;
 };
 
 /* Exists since 6.16, where the hook itself says whether the whole process is gone. */

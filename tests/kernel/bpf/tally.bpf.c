@@ -1,4 +1,4 @@
-/* Counts execs and ends of processes in the kernel, without any ring in which they could be lost.
+/* Counts execs, beginnings and ends of processes in the kernel, without any ring in which they could be lost.
  */
 #include "kernel.h"
 
@@ -9,7 +9,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, __u64);
 } tally SEC(".maps");
@@ -36,5 +36,15 @@ int on_exit(unsigned long long *ctx)
 
 	if (signal && !(task->flags & PF_KTHREAD) && signal->live.counter == 0)
 		count(1);
+	return 0;
+}
+
+SEC("tp_btf/task_newtask")
+int on_fork(unsigned long long *ctx)
+{
+	struct task_struct *child = (struct task_struct *)ctx[0];
+
+	if (!(ctx[1] & CLONE_THREAD || child->flags & PF_KTHREAD))
+		count(2);
 	return 0;
 }

@@ -1,0 +1,100 @@
+"""Which command each running process has: its own, or the one of the process that made it.
+
+A process is (pid, start_boottime_ns), never the pid alone.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Identity = tuple[int, int]
+
+__all__ = ["Command", "Processes", "Running"]
+
+# How many processes are remembered, and with how many bytes of arguments in all. A Python string takes so much more
+# than its text.
+_MAX_RUNNING = 65_536
+_MAX_ARGV_BYTES = 16 << 20
+_STRING_BYTES = 64
+
+
+class Command:
+    """What was asked to run: its arguments, or None and a `reason`; with both, `argv` is not whole."""
+
+    __slots__ = ("argv", "reason", "size_bytes")
+
+    def __init__(self, argv: list[str] | None, captured_bytes: int = 0, reason: str | None = None) -> None:
+        self.argv = argv
+        self.reason = reason
+        self.size_bytes = captured_bytes + _STRING_BYTES * len(argv or ())
+
+
+class Running:
+    """A process that still runs: its last command (None: not known), since when, and whether it is `inherited`."""
+
+    __slots__ = ("command", "inherited", "since_ns")
+
+    def __init__(self, command: Command | None, since_ns: int, inherited: bool) -> None:
+        self.command = command
+        self.since_ns = since_ns
+        self.inherited = inherited
+
+
+class Processes:
+    """The commands of running processes, within bounds: beyond `max_running` processes or `max_argv_bytes` of their
+    arguments those that were set first are forgotten and counted in `evicted`."""
+
+    def __init__(self, *, max_running: int = _MAX_RUNNING, max_argv_bytes: int = _MAX_ARGV_BYTES) -> None:
+        self.evicted = 0
+        self._max_running = max_running
+        self._max_argv_bytes = max_argv_bytes
+        self._running: dict[Identity, Running] = {}
+        self._argv_bytes = 0
+        self._uncertain_ns = 0
+
+    def execed(self, process: Identity, command: Command, boottime_ns: int) -> None:
+        """A process runs this command from now on."""
+        self._set(process, Running(command, boottime_ns, False))
+
+    def forked(self, parent: Identity, child: Identity) -> Command | None:
+        """A process began; returns the command that it has from its parent, if that is known."""
+        command = self.command(parent)
+        self._set(child, Running(command, child[1], True))
+        return command
+
+    def ended(self, process: Identity) -> Running | None:
+        """What is known of a process that is gone, for the last time."""
+        running = self._running.pop(process, None)
+        if running is None:
+            return None
+        if running.command is not None:
+            self._argv_bytes -= running.command.size_bytes
+            if self._is_uncertain(process, running):
+                running.command = None
+        return running
+
+    def command(self, process: Identity) -> Command | None:
+        """The command of a running process, None if it isn't known."""
+        running = self._running.get(process)
+        return None if running is None or self._is_uncertain(process, running) else running.command
+
+    def doubt(self, until_ns: int) -> None:
+        """Execs were missed: what was there by then may run another command than its parent's."""
+        self._uncertain_ns = max(self._uncertain_ns, until_ns)
+
+    def _is_uncertain(self, process: Identity, running: Running) -> bool:
+        return running.inherited and process[1] <= self._uncertain_ns
+
+    def _set(self, process: Identity, running: Running) -> None:
+        before = self._running.pop(process, None)
+        if before is not None and before.command is not None:
+            self._argv_bytes -= before.command.size_bytes
+        self._running[process] = running
+        if running.command is not None:
+            # A command that several share counts for each: which of them ends first can't be known.
+            self._argv_bytes += running.command.size_bytes
+        while len(self._running) > self._max_running or self._argv_bytes > self._max_argv_bytes:
+            forgotten = self._running.pop(next(iter(self._running)))
+            if forgotten.command is not None:
+                self._argv_bytes -= forgotten.command.size_bytes
+            self.evicted += 1

@@ -1,0 +1,97 @@
+"""Watching programs of our own with execsnoop: in this process, or by its command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import execsnoop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from execsnoop import ProcessEvent
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The helper programs, compiled: name to path."""
+    folder = tmp_path_factory.mktemp("programs")
+    paths = {}
+    for source in PROGRAMS.glob("*.c"):
+        paths[source.stem] = str(folder / source.stem)
+        subprocess.run(
+            ["gcc", "-O1", "-Wall", "-Werror", "-pthread", "-static", "-o", paths[source.stem], source],
+            check=True,
+        )
+    return paths
+
+
+@pytest.fixture
+def marker() -> str:
+    """An argument that no other process on the machine has."""
+    return f"marker-{uuid.uuid4().hex}"
+
+
+def watch(
+    *command: str, status: int | None = 0, options: dict[str, Any] | None = None, **how: Any
+) -> tuple[list[ProcessEvent], str]:
+    """Run a command under a trace: all events of the machine meanwhile, and what the command printed."""
+    events: list[ProcessEvent] = []
+    with execsnoop.trace(**(options or {})) as trace:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as process:
+            while process.poll() is None:
+                events += trace.poll(0.05)
+            assert process.stdout is not None
+            printed = process.stdout.read()
+        for lot in trace.finish():
+            events += lot
+        assert trace.lost == 0, trace.losses
+    if status is not None:
+        assert process.returncode == status
+    times = [event.boottime_ns for event in events]
+    assert times == sorted(times)
+    return events, printed
+
+
+def of(events: Sequence[ProcessEvent], type: str, marker: str) -> list[ProcessEvent]:
+    """The events of one type whose arguments have the marker."""
+    return [event for event in events if event.type == type and event.argv and marker in event.argv]
+
+
+def one(events: Sequence[ProcessEvent]) -> ProcessEvent:
+    assert len(events) == 1, events
+    return events[0]
+
+
+class Command:
+    """A running `execsnoop` whose hooks are attached; `end()` gives its lines and its messages."""
+
+    def __init__(self, *options: str, output: Path) -> None:
+        self.output = output
+        ready, write = os.pipe()
+        with output.open("wb") as stdout:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "execsnoop", "--ready-fd", str(write), *options],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                pass_fds=[write],
+            )
+        os.close(write)
+        is_ready = os.read(ready, 1) == b"\n"
+        os.close(ready)
+        assert is_ready, self.process.communicate()[1].decode()
+
+    def end(self, number: int = signal.SIGINT) -> tuple[bytes, str]:
+        self.process.send_signal(number)
+        _, messages = self.process.communicate(timeout=30)
+        return self.output.read_bytes(), messages.decode()
