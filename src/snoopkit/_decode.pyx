@@ -622,7 +622,10 @@ cdef class Decoder:
         out.put(b'{"type":"event","time":"')
         out.write(self.clock.text(wall_ns), 30)
         out.put(kind.before_cpu)
-        out.decimal(entry.cpu)
+        if entry.cpu >= 0:
+            out.decimal(entry.cpu)
+        else:
+            out.put(b"null")
         out.put(kind.before_data)
         start = out.size
         if not program.write(out, record, size):

@@ -23,7 +23,7 @@ __all__ = ["arrow_batch", "numpy_array", "numpy_dtype"]
 
 STAMPS = (
     ("_time_ns", "u8", 0),
-    ("_cpu", "u2", 20),
+    ("_cpu", "i2", 20),
     ("_map", "u2", 22),
 )  # name, type, place in an index entry
 INDEX_BYTES = 24

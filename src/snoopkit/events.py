@@ -66,8 +66,9 @@ class Event(Record):
     """One event: the struct's members as attributes, in the order of the source.
 
     `_map` is the name of the map it came through, `_time_ns` when the kernel put it there (CLOCK_BOOTTIME, in
-    nanoseconds), `_cpu` on which CPU, `_struct` the name of its type, `_size_bytes` what sizeof() gives for that,
-    `_fields` the members' names and `_asdict()` the members as a dict. Iterating gives the members' values.
+    nanoseconds), `_cpu` on which CPU (-1 out of a ring buffer, which doesn't tell), `_struct` the name of its type,
+    `_size_bytes` what sizeof() gives for that, `_fields` the members' names and `_asdict()` the members as a dict.
+    Iterating gives the members' values.
 
     A member whose name is a keyword of Python is reached by getattr(); one that is called as one of the above, or
     `__like_this__`, by `_asdict()`. Equal events have the same members, map, time and CPU.

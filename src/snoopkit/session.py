@@ -350,6 +350,11 @@ class Snoop:
         return self._event_types
 
     @property
+    def loss_unknown(self) -> tuple[str, ...]:
+        """Maps of which more may be lost than is known: ring buffers whose program doesn't count its outputs."""
+        return self._transport.loss_unknown if self._transport is not None else ()
+
+    @property
     def warnings(self) -> list[str]:
         """What the user should know about this run: smaller rings than asked for, say."""
         return list(self._transport.warnings) if self._transport is not None else []

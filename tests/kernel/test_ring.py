@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -18,6 +20,7 @@ import pytest
 import snoopkit
 from snoopkit import _core, attach, features, loader, transport
 from snoopkit.errors import MapError, UnsupportedError
+from snoopkit.render.writers import JsonLines
 
 from .conftest import BPF, both_cpus
 
@@ -363,6 +366,32 @@ def test_what_a_stranger_loses_is_not_known_and_said_so(echo_package: snoopkit.P
     assert 0 < len(echoes) < 200 * 64  # it has 64 KB
     assert [event.number for event in echoes] == list(range(1, len(echoes) + 1))
     assert snoop.losses == {}
+
+
+def test_the_command_says_so_too(echo_package: snoopkit.Package, tmp_path: Path) -> None:
+    echo_package.write(tmp_path / "echo.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "snoopkit", "run", "--json", "--duration", "0.3", tmp_path / "echo.json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    warning, summary = done.stderr.splitlines()
+    assert "warning: map events: a ring buffer" in warning
+    assert re.fullmatch(r"events=0 lost=0 seconds=\S+ \(ring buffer: loss unknown\)", summary)
+
+
+def test_the_cpu_of_a_ring_buffers_records_is_not_known(echo_package: snoopkit.Package) -> None:
+    with snoopkit.run(echo_package, options={"target_pid": os.getpid()}) as snoop:
+        assert snoop.loss_unknown == ("events",)
+        writer = JsonLines(snoop)
+        os.getppid()
+        events = [event for lot in snoop.finish() for event in lot]
+    echo, stamp = sorted(events, key=lambda event: event._map)
+    assert echo._cpu == -1
+    assert stamp._cpu >= 0
+    assert json.loads(writer.row(echo))["cpu"] is None
+    assert json.loads(writer.row(stamp))["cpu"] == stamp._cpu
 
 
 def test_perf_event_arrays_and_ring_buffers_of_one_package_are_merged(echo_package: snoopkit.Package) -> None:

@@ -46,7 +46,7 @@ def make(
 def batch(*records: bytes) -> tuple[bytes, bytes]:
     index, at = b"", 0
     for number, record in enumerate(records):
-        index += struct.pack("<QIIIHH", 1000 + number, at, len(record), number, number % 3, 1)
+        index += struct.pack("<QIIIhH", 1000 + number, at, len(record), number, number % 3 - 1, 1)
         at += len(record)
     return b"".join(records), index
 
@@ -115,7 +115,7 @@ def test_stamps_and_no_records() -> None:
     decoder = make(EVENT)
     found = numpy_array(decoder, *batch(*RECORDS), stamps=True)
     assert found["_time_ns"].tolist() == [1000, 1001, 1002]
-    assert found["_cpu"].tolist() == [0, 1, 2]
+    assert found["_cpu"].tolist() == [-1, 0, 1]
     assert [decoder.map_names[number] for number in found["_map"]] == ["events"] * 3
     assert found["sign"].tolist() == [-2] * 3
     none = numpy_array(decoder, b"", b"", stamps=True)
@@ -155,7 +155,7 @@ def test_arrow() -> None:
         "sign": -2,
         "_map": "events",
         "_time_ns": 1001,
-        "_cpu": 1,
+        "_cpu": 0,
     }
     assert (found[2]["comm"], found[2]["color"]) == ("é\ufffd", "5")
 

@@ -84,7 +84,8 @@ def both(
     decoder, programs = events.decoder(package, ['a "map"'])
     index, at = b"", 0
     for number, record in enumerate(records):
-        index += struct.pack("<QIIIHH", times_ns[number % len(times_ns)], at, len(record), number, number, 0)
+        cpu = number - 1  # a ring buffer doesn't tell
+        index += struct.pack("<QIIIhH", times_ns[number % len(times_ns)], at, len(record), number, cpu, 0)
         at += len(record)
     writer = JsonLines(SimpleNamespace(event_types=programs))  # type: ignore[arg-type]
     writer._clock = Fixed(offset_ns)

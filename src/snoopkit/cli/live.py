@@ -183,7 +183,9 @@ class Live:
 
     def _summary(self, source: Source, seconds: float) -> None:
         causes = ", ".join(f"{cause} {count}" for cause, count in source.losses.items())
-        line = (
-            f"events={self.events} lost={source.lost} seconds={seconds:.3f}{f' ({causes})' if causes else ''}"
-        )
+        line = f"events={self.events} lost={source.lost} seconds={seconds:.3f}"
+        if causes:
+            line += f" ({causes})"
+        if getattr(source, "loss_unknown", ()):  # a tool's own stream knows what it loses
+            line += " (ring buffer: loss unknown)"
         print(line, file=sys.stderr)

@@ -141,10 +141,15 @@ class JsonLines:
         program: EventProgram = self._types[event._map, event._struct]
         data, raw = program.json(event)
         head = json(
-            {"type": "event", "time": time, "map": event._map, "cpu": event._cpu, "struct": event._struct}
+            {"type": "event", "time": time, "map": event._map, "cpu": _cpu(event), "struct": event._struct}
         )
         tail = b',"raw":' + json(raw) if raw else b""
         return b'%s,"data":%s%s}\n' % (head[:-1], data, tail)
+
+
+def _cpu(event: Any) -> int | None:
+    """None out of a ring buffer, which doesn't tell."""
+    return event._cpu if event._cpu >= 0 else None
 
 
 class Csv:
@@ -166,7 +171,7 @@ class Csv:
             return csv_row([found.get(key) for key in self.KEYS])
         data, raw = self._types[event._map, event._struct].json(event)
         return csv_row(
-            ["event", time, event._map, event._cpu, event._struct, data.decode(), *[None] * 3, raw or None]
+            ["event", time, event._map, _cpu(event), event._struct, data.decode(), *[None] * 3, raw or None]
         )
 
 
