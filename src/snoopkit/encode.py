@@ -87,6 +87,7 @@ def _number(ctype: CType, bits: int) -> Callable[[Any], int]:
     low = -(1 << bits - 1) if signed else 0
     high = (1 << bits - signed) - 1
     names = _numbers_by_name(ctype, bits) if isinstance(ctype, EnumType) else None
+    is_cut = isinstance(ctype, EnumType) and ctype.is_cut
     is_bool = isinstance(ctype, IntType) and ctype.is_bool
 
     def read(value: Any) -> int:
@@ -94,7 +95,11 @@ def _number(ctype: CType, bits: int) -> Callable[[Any], int]:
             if value not in names:
                 listed = ", ".join(list(names)[:_MANY_NAMES]) + (", …" if len(names) > _MANY_NAMES else "")
                 raise _Refused(ValueError, f"{ctype} has no {value!r}; it has {listed}")
-            return names[value]
+            if is_cut:
+                raise _Refused(
+                    ValueError, f"of {value} of {ctype} only the low half is known: the number is needed"
+                )
+            value = names[value]
         try:
             number = index(value)
         except TypeError:
@@ -111,8 +116,10 @@ def _number(ctype: CType, bits: int) -> Callable[[Any], int]:
 
 def _numbers_by_name(ctype: EnumType, bits: int) -> dict[str, int]:
     # A compiler that writes no sign has a negative number as its pattern of 32 bits, whatever the type's width.
-    mask = -1 if ctype.signed else (1 << bits) - 1
-    return {name: number & mask for name, number in ctype.values}
+    def number_of(number: int) -> int:
+        return number & ((1 << bits) - 1) if bits < 32 and number >> 31 and not ctype.signed else number
+
+    return {name: number_of(number) for name, number in ctype.values}
 
 
 def _plain_number(ctype: CType, byteorder: Any) -> Put:  # int.to_bytes wants a literal type

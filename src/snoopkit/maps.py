@@ -21,7 +21,7 @@ from .btf import KIND_DATASEC
 from .encode import Encoder
 from .errors import MapError, PackageError, UnsupportedError
 from .events import Record, nested_class
-from .layout import IntType, Member, StructType, c_type, plan
+from .layout import DEFAULT_FORMS, Forms, IntType, Member, StructType, c_type, plan
 from .options import IGNORED_PREFIX
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
@@ -53,7 +53,7 @@ _UNSUPPORTED = (errnos.EINVAL, errnos.EOPNOTSUPP, _ENOTSUPP)
 _MISSING: Any = object()
 
 
-def typed_maps(object: Object, package: Package) -> Mapping[str, Map]:
+def typed_maps(object: Object, package: Package, *, text: str = "str", u8: str = "list") -> Mapping[str, Map]:
     """The maps of a loaded object by name; each is made when it is first asked for.
 
     What a map is in Python depends on its type:
@@ -65,15 +65,17 @@ def typed_maps(object: Object, package: Package) -> Mapping[str, Map]:
     - queue and stack: `QueueMap`; bloom filter: `BloomFilter`;
     - perf event array, ring buffer and whatever else has no entries to look at: `Map`, which says so by TypeError.
 
-    After the object is closed every use raises ValueError.
+    Char arrays are read as `text`, "str" or "bytes", arrays of unsigned char as `u8`, "list" or "bytes"; both forms can
+    be written. After the object is closed every use raises ValueError.
     """
-    return _Maps(object, package)
+    return _Maps(object, package, Forms(text, u8))
 
 
 class _Maps(Named):
-    def __init__(self, object: Object, package: Package) -> None:
+    def __init__(self, object: Object, package: Package, forms: Forms) -> None:
         self._object = object
         self._package = package
+        self._forms = forms
         self._made: dict[str, Map] = {}
 
     def __getitem__(self, name: str) -> Map:
@@ -81,7 +83,7 @@ class _Maps(Named):
         if made is None:
             if name not in self._object.maps:
                 raise KeyError(f"no map {name!r}; there are {', '.join(self._object.maps)}")
-            made = self._made[name] = _make(self._object, self._package, name)
+            made = self._made[name] = _make(self._object, self._package, name, self._forms)
         return made
 
     def __iter__(self) -> Iterator[str]:
@@ -116,25 +118,25 @@ class Codec:
         self.encode = encode
 
 
-def _codec(btf: Btf, type_id: int, size_bytes: int) -> Codec:
+def _codec(btf: Btf, type_id: int, size_bytes: int, forms: Forms) -> Codec:
     """For a type of the BTF, or bytes where that says nothing, or nothing that fits."""
     if type_id and size_bytes:
         try:
             ctype = c_type(btf, type_id)
             if ctype.size_bytes == size_bytes:
-                return _typed(ctype, btf.byteorder)
+                return _typed(ctype, btf.byteorder, forms)
         except (PackageError, TypeError, ValueError):
             pass  # such as a long double: it can still be carried
     return _untyped(size_bytes)
 
 
-def _typed(ctype: CType, byteorder: str) -> Codec:
+def _typed(ctype: CType, byteorder: str, forms: Forms = DEFAULT_FORMS) -> Codec:
     whole = (
         ctype
         if isinstance(ctype, StructType)
         else StructType("", ctype.size_bytes, (Member("value", 0, ctype),))
     )
-    name, size_bytes, steps = plan(whole)
+    name, size_bytes, steps = plan(whole, forms)
     read = Program(name, size_bytes, steps, byteorder == "big", None, nested_class).read
     encode = Encoder(ctype, byteorder).encode
     if whole is ctype:
@@ -751,12 +753,12 @@ _PER_CPU_ARRAY = 6
 _PER_CPU = (5, _PER_CPU_ARRAY, 10)
 
 
-def _make(object: Object, package: Package, name: str) -> Map:
+def _make(object: Object, package: Package, name: str, forms: Forms) -> Map:
     raw = object.maps[name]
     kind = raw.type
     spec = package.maps.get(name)
-    key = _codec(package.btf, spec.key_type_id if spec else 0, raw.key_size)
-    value = _codec(package.btf, spec.value_type_id if spec else 0, raw.value_size)
+    key = _codec(package.btf, spec.key_type_id if spec else 0, raw.key_size, forms)
+    value = _codec(package.btf, spec.value_type_id if spec else 0, raw.value_size, forms)
     if kind in _PER_CPU:
         value = _per_cpu(value)
     if kind in _HASHES:
@@ -856,10 +858,13 @@ def _trie_key(key: Codec) -> Codec:
 class _Place:
     """Where a variable stands: in which map, at which byte, and of which type."""
 
-    __slots__ = ("_btf", "_codec", "map", "offset_bytes", "size_bytes", "type_id")
+    __slots__ = ("_btf", "_codec", "_forms", "map", "offset_bytes", "size_bytes", "type_id")
 
-    def __init__(self, btf: Btf, map: _core.Map, offset_bytes: int, size_bytes: int, type_id: int) -> None:
+    def __init__(
+        self, btf: Btf, forms: Forms, map: _core.Map, offset_bytes: int, size_bytes: int, type_id: int
+    ) -> None:
         self._btf = btf
+        self._forms = forms
         self._codec: Codec | None = None
         self.map = map
         self.offset_bytes = offset_bytes
@@ -869,7 +874,7 @@ class _Place:
     @property
     def codec(self) -> Codec:
         if self._codec is None:
-            self._codec = _codec(self._btf, self.type_id, self.size_bytes)
+            self._codec = _codec(self._btf, self.type_id, self.size_bytes, self._forms)
         return self._codec
 
 
@@ -882,15 +887,15 @@ class Globals:
     leave half of it. Writing changes the variable's own bytes and no others. What is constant for the program
     (`const`, in `.rodata`) can only be set before load, as an option: TypeError.
 
-    Iterating gives the names. AttributeError, or KeyError, for a name that the program doesn't have; ValueError after
-    the object is closed.
+    `text` and `u8` are as for `typed_maps`. Iterating gives the names. AttributeError, or KeyError, for a name that the
+    program doesn't have; ValueError after the object is closed.
     """
 
     __slots__ = ("_places",)
     _places: dict[str, _Place]
 
-    def __init__(self, object: Object, package: Package) -> None:
-        super().__setattr__("_places", _places(object, package))
+    def __init__(self, object: Object, package: Package, *, text: str = "str", u8: str = "list") -> None:
+        super().__setattr__("_places", _places(object, package, Forms(text, u8)))
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -935,7 +940,7 @@ class Globals:
         return f"<globals: {', '.join(self._places) or 'none'}>"
 
 
-def _places(object: Object, package: Package) -> dict[str, _Place]:
+def _places(object: Object, package: Package, forms: Forms) -> dict[str, _Place]:
     places: dict[str, _Place] = {}
     btf, elf = package.btf, package.elf
     for name, map in object.maps.items():
@@ -950,7 +955,7 @@ def _places(object: Object, package: Package) -> dict[str, _Place]:
             if offset is None or variable.name.startswith(IGNORED_PREFIX):
                 continue
             if offset + size_bytes <= map.value_size:
-                places[variable.name] = _Place(btf, map, offset, size_bytes, variable.type_id)
+                places[variable.name] = _Place(btf, forms, map, offset, size_bytes, variable.type_id)
     return places
 
 

@@ -220,6 +220,28 @@ def test_structs_are_records(live: Live) -> None:
     assert as_tuple not in flows
 
 
+def test_bytes_on_request(live: Live, package: snoopkit.Package) -> None:
+    live.call()
+    flows = maps.typed_maps(live.object, package, text="bytes", u8="bytes")["flows"]
+    ((key, value),) = flows.items()
+    assert (key.address, key.comm) == (b"\x0a\0\0\1", Path("/proc/self/comm").read_bytes().strip())
+    assert value.bytes == bytes(4) and flows[key] == value and key in live.maps["flows"]
+    variables: Any = maps.Globals(live.object, package, text="bytes", u8="bytes")
+    variables.address = b"\1\2\3\4"
+    assert (variables.greeting, variables.address) == (b"hello", b"\1\2\3\4")
+    with pytest.raises(ValueError, match="u8 is 'list' or 'bytes'"):
+        maps.typed_maps(live.object, package, u8="x")
+
+
+def test_a_key_with_more_than_its_value_says_is_seen_and_deleted(live: Live) -> None:
+    flows = live.maps["flows"]
+    flows.raw.update(struct.pack("=4sH16s", b"\1\2\3\4", 5, b"x\0behind"), bytes(40))
+    assert [key.comm for key in flows] == ["x"] and len(flows) == 1
+    assert ([1, 2, 3, 4], 5, "x") not in flows and ([1, 2, 3, 4], 5, b"x\0behind") in flows
+    flows.clear()
+    assert not flows
+
+
 def test_enumerations_name_the_slots_of_an_array(live: Live) -> None:
     modes = live.maps["modes"]
     modes["TAIL_CALL"] = 70

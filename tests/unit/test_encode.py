@@ -19,6 +19,10 @@ POINTER = layout.PointerType("void *", 8)
 COLOR = layout.EnumType("enum color", 4, signed=False, values=(("RED", 0), ("GREEN", 5), ("ALSO_GREEN", 5)))
 SIGN = layout.EnumType("enum sign", 4, signed=True, values=(("MINUS", -3), ("PLUS", 3)))
 LARGE = layout.EnumType("enum large", 8, signed=False, values=(("NONE", 0), ("LARGE", 1 << 40)))
+# As clang 14 writes them: no sign, and of numbers wider than 32 bits the low half only.
+UNSIGNED_MINUS = layout.EnumType("enum sign", 4, signed=False, values=(("MINUS", 2**32 - 3), ("PLUS", 3)))
+SMALL_MINUS = layout.EnumType("enum sign", 1, signed=False, values=(("MINUS", 2**32 - 3), ("PLUS", 3)))
+CUT = layout.EnumType("enum cut", 8, signed=False, values=(("LARGE", 1 << 5),), is_cut=True)
 BYTE_ORDERS = ("little", "big")
 
 
@@ -151,6 +155,13 @@ def test_bytes_are_those_of_pythons_own_struct(byteorder: str) -> None:
     assert encoder.encode(tuple.__new__(named, (5, [1, 2, 3, 4], 1.5, "ab", -7))) == expected
 
 
+def test_negative_names_without_a_sign() -> None:
+    assert Encoder(UNSIGNED_MINUS, "little").encode("MINUS") == struct.pack("<i", -3)
+    assert Encoder(SMALL_MINUS, "little").encode("MINUS") == struct.pack("<b", -3)
+    assert Encoder(struct_of((SMALL_MINUS, 3)), "little").encode(("MINUS",))[0] == 0b101
+    assert Encoder(CUT, "little").encode(1 << 37) == struct.pack("<Q", 1 << 37)
+
+
 def test_members_of_a_union_go_alone_or_in_agreement() -> None:
     union = struct_of(U32, array(CHAR, 4), struct_of(BOOL), FLOAT, is_union=True)
     encoder = Encoder(union, "little")
@@ -174,6 +185,8 @@ def test_members_of_a_union_go_alone_or_in_agreement() -> None:
         (BOOL, 2, ValueError, "2 is neither true nor false"),
         (COLOR, "BLUE", ValueError, "enum color has no 'BLUE'; it has RED, GREEN, ALSO_GREEN"),
         (COLOR, b"RED", TypeError, "a number or a name"),
+        (struct_of((COLOR, 2)), ("GREEN",), ValueError, "m0: 5 doesn't fit enum color, 0 to 3"),
+        (CUT, "LARGE", ValueError, "only the low half is known: the number is needed"),
         (POINTER, -1, ValueError, "-1 doesn't fit void \\*"),
         (FLOAT, 1e300, ValueError, "doesn't fit float"),
         (FLOAT, "1.5", TypeError, "a number is needed"),
