@@ -53,6 +53,7 @@ LIVE = (
     | {
         "execsnoop.model",
         "execsnoop.processes",
+        "execsnoop.procfs",
         "execsnoop.rows",
         "execsnoop.stream",
         "snoopkit._core",

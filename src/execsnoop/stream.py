@@ -11,6 +11,7 @@ from snoopkit.render import WallClock
 
 from .model import ProcessEvent
 from .processes import Command, Processes
+from .procfs import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,12 +173,17 @@ class Stream:
         event = self._event("exec", record)
         flags = record.header.flags
         reason = None
+        size_bytes = record.argv_captured_bytes
         if flags & _ARGV_UNREADABLE:
             reason = "unreadable"
         else:
             event.argv = record.argv
             if flags & _ARGV_TRUNCATED:
-                reason = "truncated"
+                whole = _whole_argv(record)
+                if whole is not None:
+                    event.argv, size_bytes = whole, record.argv_size_bytes
+                else:
+                    reason = "truncated"
         if reason:
             event.mark("argv", reason)
         event.argv_size_bytes = record.argv_size_bytes
@@ -193,7 +199,7 @@ class Stream:
             event.old_tid = record.old_tid
         if self._prepared:
             self._set_credentials(event, record)
-        command = Command(event.argv, record.argv_captured_bytes, reason)
+        command = Command(event.argv, size_bytes, reason)
         self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
         return event
 
@@ -288,6 +294,21 @@ class Stream:
         if record._map != "life":
             self.processes.doubt(record._time_ns)
         return event
+
+
+def _whole_argv(record: Any) -> list[str] | None:
+    """The arguments of which a record has only the beginning, if the process still has them in its memory."""
+    data = arguments(record.pid, record.start_boottime_ns)
+    # It may run something else by now, or have written its own title there.
+    start = "\0".join(record.argv).encode("utf-8", "surrogateescape")
+    if (
+        data is None
+        or len(data) != record.argv_size_bytes
+        or not data.startswith(start)
+        or data[-1:] != b"\0"
+    ):
+        return None
+    return data[:-1].decode("utf-8", "surrogateescape").split("\0")
 
 
 def _set_command(event: ProcessEvent, command: Command | None) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import execsnoop
 import snoopkit
 from execsnoop.model import signal_name
 from execsnoop.stream import package_path
@@ -162,22 +163,55 @@ def test_a_script(programs: dict[str, str], marker: str, tmp_path: Path) -> None
     assert event.filename == str(script)
 
 
-@pytest.mark.parametrize(("size", "whole"), [(1 << 10, True), (32 << 10, True), (100_000, False)])
-def test_long_arguments(programs: dict[str, str], marker: str, size: int, whole: bool) -> None:
-    long = "".join(chr(ord("a") + i % 26) for i in range(size))
-    arguments = [programs["leaf"], marker, long, "exit", "3"]
+def long_arguments(leaf: str, marker: str, size_bytes: int) -> list[str]:
+    """Arguments of that size, in pieces of up to 100,000 bytes."""
+    text = "".join(chr(ord("a") + i % 26) for i in range(size_bytes))
+    return [leaf, marker, *(text[at : at + 100_000] for at in range(0, size_bytes, 100_000))]
+
+
+@pytest.mark.parametrize("size_bytes", [1 << 10, 32 << 10, 59_000])
+def test_long_arguments(programs: dict[str, str], marker: str, size_bytes: int) -> None:
+    arguments = [*long_arguments(programs["leaf"], marker, size_bytes), "exit", "3"]
     events, _ = watch(*arguments, status=3)
-    event = one(of(events, "exec", marker))
+    event, end = one(of(events, "exec", marker)), one(of(events, "exit", marker))
     assert event.argv_size_bytes == sum(len(argument) + 1 for argument in arguments)
-    end = one(of(events, "exit", marker))
-    assert event.argv is not None
-    if whole:
-        assert event.argv == end.argv == arguments
-        assert event.incomplete is None
-    else:
-        assert event.incomplete == end.incomplete == {"argv": "truncated"}
-        assert event.argv[:2] == arguments[:2] and len(event.argv) == 3
-        assert len(event.argv[2]) > 32 << 10 and long.startswith(event.argv[2])
+    assert event.argv == end.argv == arguments
+    assert event.incomplete is None
+
+
+@pytest.mark.parametrize("size_bytes", [100_000, 1_900_000])
+def test_longer_arguments_are_completed_while_the_process_is_there(
+    programs: dict[str, str], marker: str, size_bytes: int
+) -> None:
+    arguments = [*long_arguments(programs["leaf"], marker, size_bytes), "sleep", "300"]
+    events, _ = watch(*arguments)
+    event, end = one(of(events, "exec", marker)), one(of(events, "exit", marker))
+    assert event.argv_size_bytes == sum(len(argument) + 1 for argument in arguments)
+    assert event.argv == end.argv == arguments
+    assert event.incomplete is None and end.incomplete is None
+
+
+def test_those_of_a_process_that_is_gone_are_marked(programs: dict[str, str], marker: str) -> None:
+    arguments = [*long_arguments(programs["leaf"], marker, 100_000), "exit", "0"]
+    with execsnoop.trace() as trace:
+        subprocess.run(arguments, check=True)
+        events = [event for lot in trace.finish() for event in lot]
+    event, end = one(of(events, "exec", marker)), one(of(events, "exit", marker))
+    assert event.argv_size_bytes == sum(len(argument) + 1 for argument in arguments)
+    assert event.incomplete == end.incomplete == {"argv": "truncated"}
+    assert event.argv is not None and event.argv[:2] == arguments[:2] and len(event.argv) == 3
+    assert len(event.argv[2]) > 32 << 10 and arguments[2].startswith(event.argv[2])
+
+
+def test_those_of_a_later_program_are_not_taken(programs: dict[str, str], marker: str) -> None:
+    arguments = [*long_arguments(programs["leaf"], marker, 100_000), "replace", "300"]
+    with execsnoop.trace() as trace, subprocess.Popen(arguments) as process:
+        time.sleep(0.1)
+        events = trace.poll(0.2)
+        process.wait()
+    event = one(of(events, "exec", marker))
+    assert event.incomplete == {"argv": "truncated"}
+    assert event.argv is not None and arguments[2].startswith(event.argv[2])
 
 
 def test_many_arguments(programs: dict[str, str], marker: str) -> None:
