@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ._decode import EventProgram
     from .batch import Batch
+    from .maps import Globals, Map
     from .options import Value
     from .package import Package
 
@@ -36,16 +37,24 @@ def run(
     buffer_bytes: int | None = None,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    text: str = "str",
+    u8: str = "list",
 ) -> Snoop:
     """Load `package` into the kernel, attach its programs and return the running `Snoop`.
 
-    `package` may be a path. `options` are the package's own, by name; `attach` goes from a program's name to its
-    target, where it isn't the one in the source; `transport` is "perf", "ring", or None for what the package has;
-    `buffer_bytes` is the size of the events' ring per CPU, a power of two of pages. `enable` names programs that their
-    section switches off (`SEC("?…")`), `disable` others that shall not run: see `supports`.
+    `package` may be a path. `options` are the package's own, by name. `attach` goes from a program's name to its
+    target, where it isn't the one in the source. `enable` names programs that their section switches off
+    (`SEC("?…")`), `disable` others that shall not run: see `supports`.
+
+    `transport` is "perf" or "ring", None for what the source has: it can have the other one too if it says so
+    (`SNOOPKIT_TRANSPORT` of `<snoopkit.bpf.h>`). `buffer_bytes` is the size of the events' ring per CPU, a power of two
+    of pages; a second map of events gets a quarter, and a ring buffer what the rings of all CPUs would have together.
+
+    Char arrays become `text`: "str", in which surrogateescape keeps what is not UTF-8, or "bytes", up to the first NUL.
+    Arrays of unsigned char become `u8`: "list", of numbers, or "bytes", all of them.
 
     Raises OptionError, LoadError, AttachError, MapError or UnsupportedError; whatever was loaded by then is gone,
-    and so it is when a signal's handler raises in the middle of it.
+    and so it is when a signal's handler raises in the middle of it. ValueError for an argument that can't be.
     """
     return Snoop(
         package,
@@ -55,6 +64,8 @@ def run(
         buffer_bytes=buffer_bytes,
         enable=enable,
         disable=disable,
+        text=text,
+        u8=u8,
     )
 
 
@@ -79,6 +90,8 @@ class Snoop:
         buffer_bytes: int | None = None,
         enable: Iterable[str] = (),
         disable: Iterable[str] = (),
+        text: str = "str",
+        u8: str = "list",
     ) -> None:
         from .package import Package
 
@@ -87,6 +100,8 @@ class Snoop:
         self._closing = RLock()
         self._object: loader.Object | None = None
         self._transport: transports.Transport | None = None
+        self._maps: Mapping[str, Map] | None = None
+        self._globals: Globals | None = None
         self._links: attaching.Links | None = None
         self._undecodable = 0
         # What an iteration has begun: a batch, how many of its records and notices are decoded, and which of these
@@ -97,7 +112,9 @@ class Snoop:
         # Who reads now: a thread, or a task that waits in its loop.
         self._reader_thread = 0
         self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
-        self._decoder, self._event_types = events.decoder(self.package, list(self.package.events))
+        self._decoder, self._event_types = events.decoder(
+            self.package, list(self.package.events), text=text, u8=u8
+        )
         try:
             self._object = loader.open(self.package, options=options, enable=enable, disable=disable)
             transports.prepare(self._object, self.package, buffer_bytes, transport)
@@ -279,7 +296,8 @@ class Snoop:
     def _decode_records(self, batch: transports.Batch, start: int, stop: int) -> list[Any]:
         before = self._decoder.undecodable
         found = self._decoder.events(batch.data, batch.index, start, stop)
-        self._undecodable += self._decoder.undecodable - before
+        if self._decoder.undecodable != before:  # by this or by a batch in another thread
+            self._undecodable += sum(isinstance(event, Lost) for event in found)
         return found
 
     def _public(self, batch: transports.Batch) -> Batch:
@@ -339,10 +357,42 @@ class Snoop:
         return counts
 
     @property
-    def maps(self) -> Mapping[str, Any]:
-        """The object's live maps by name."""
-        assert self._object is not None
-        return self._object.maps
+    def loss_unknown(self) -> tuple[str, ...]:
+        """Maps that may lose more than `lost` says: ring buffers whose program doesn't count its failed outputs."""
+        return self._transport.loss_unknown if self._transport is not None else ()
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """The package's maps by name, live: mappings, queues and sets of typed keys and values.
+
+        `snoop.maps["name"][key]`; what a map can do depends on its type, see the documentation. ValueError after
+        the end, MapError where the kernel refuses.
+        """
+        loaded = self._loaded()
+        if self._maps is None:
+            from .maps import typed_maps
+
+            self._maps = typed_maps(loaded, self.package)
+        return self._maps
+
+    @property
+    def globals(self) -> Globals:
+        """The programs' global variables, live: `snoop.globals.name` reads; in `.data` and `.bss` it can be set.
+
+        Numbers, text, lists, and structs as records. AttributeError for a name that the programs don't have, TypeError
+        for setting a constant, ValueError after the end.
+        """
+        loaded = self._loaded()
+        if self._globals is None:
+            from .maps import Globals
+
+            self._globals = Globals(loaded, self.package)
+        return self._globals
+
+    def _loaded(self) -> loader.Object:
+        if self._object is None or self._is_closed:
+            raise ValueError("this Snoop is closed")
+        return self._object
 
     @property
     def event_types(self) -> Mapping[tuple[str, str], EventProgram]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -16,8 +17,15 @@ import pytest
 
 import snoopkit
 from snoopkit import _core
+from snoopkit.render import JsonLines
 
+BPF = Path(__file__).parent / "bpf"
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def calls() -> snoopkit.Package:
+    return snoopkit.build(BPF / "calls.bpf.c", BPF / "calls.h")
 
 
 def run(package: snoopkit.Package, **options: Any) -> snoopkit.Snoop:
@@ -121,6 +129,97 @@ def test_batches_hold_what_events_would_be(bursts: snoopkit.Package) -> None:
     assert [event._time_ns for event in events] == sorted(event._time_ns for event in events)
     assert all((batch.lost, batch.losses) == (0, []) for batch in batches)
     assert repr(batches[0]) == f"<Batch of {len(batches[0])} records, 0 lost>"
+
+
+def test_columns_and_json_lines_of_a_batch(bursts: snoopkit.Package) -> None:
+    with run(bursts, extra_every=10) as snoop:
+        call(200)
+        batch, _ = snoop.finish_batches()
+        writer = JsonLines(snoop)
+    events = batch.events()
+    main = [event for event in events if event._struct == "burst"]
+    array = batch.to_numpy("burst", stamps=True)
+    assert array.shape == (200,)
+    assert array["number"].tolist() == [event.number for event in main]
+    assert array["header"]["size_bytes"].tolist() == [32] * 200
+    assert array["_time_ns"].tolist() == [event._time_ns for event in main]
+    assert array.dtype.fields["number"][1] == 8
+    assert batch.to_numpy("extra")["number"].tolist() == [e.number for e in events if e._struct == "extra"]
+    table = batch.to_arrow("burst")
+    assert table.num_rows == 200
+    assert table.column("number").to_pylist() == array["number"].tolist()
+    assert set(table.column("_map").to_pylist()) == {"events"}
+    with pytest.raises(ValueError, match="burst, extra"):
+        batch.to_numpy()
+
+    def timeless(lines: bytes) -> list[Any]:
+        return [{**json.loads(line), "time": None} for line in lines.splitlines()]
+
+    assert timeless(batch.json()) == timeless(b"".join([writer.row(event) for event in events]))
+
+
+def test_what_is_lost_stands_in_its_batch_and_its_json(bursts: snoopkit.Package) -> None:
+    with snoopkit.run(bursts, options={"target_pid": os.getpid()}, buffer_bytes=4096) as snoop:
+        call(1000)
+        batches = list(snoop.finish_batches())
+        assert sum(len(batch) for batch in batches) + snoop.lost == 1000
+        assert sum(batch.lost for batch in batches) == snoop.lost > 0
+    lines = [json.loads(line) for batch in batches for line in batch.json().splitlines()]
+    assert sum(line["count"] for line in lines if line["type"] == "lost") == snoop.lost
+    assert sum(line["type"] == "event" for line in lines) + snoop.lost == 1000
+
+
+@pytest.mark.parametrize("form", ["events", "to_numpy", "to_arrow", "json"])
+def test_every_form_counts_what_it_cannot_decode(bursts: snoopkit.Package, form: str) -> None:
+    with run(bursts, size_bytes=16) as snoop:
+        call(10)
+        batch, _ = snoop.finish_batches()
+        names = ["burst"] if form.startswith("to") else []
+        getattr(batch, form)(*names)
+        getattr(batch, form)(*names)
+        assert snoop.losses == {"undecodable": 10}
+
+
+def test_maps_and_globals_are_there(bursts: snoopkit.Package) -> None:
+    with run(bursts) as snoop:
+        call(5)
+        assert snoop.maps["truth"][0] == 5
+        assert snoop.maps["outputs"][0].sum()._asdict() == {"attempts": 5, "failed": 0}
+        assert "events" in snoop.maps and "nothing" not in snoop.maps
+        assert snoop.globals.target_pid == os.getpid()
+        with pytest.raises(TypeError, match="target_pid"):
+            snoop.globals.target_pid = 1
+        truth = snoop.maps["truth"]
+    for use in (lambda: snoop.maps, lambda: snoop.globals, lambda: truth[0]):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_either_transport_merges_maps_by_time(calls: snoopkit.Package) -> None:
+    for transport, cpus in (("perf", {0, 1}), ("ring", {-1})):
+        with snoopkit.run(calls, options={"target_pid": os.getpid()}, transport=transport) as snoop:
+            for _ in range(500):
+                os.getppid()
+                os.getpgid(0)
+            events = [event for lot in snoop.finish() for event in lot]
+            assert (snoop.lost, snoop.loss_unknown) == (0, ())
+        assert [event._map for event in events] == ["parents", "groups"] * 500, transport
+        assert [event.number for event in events] == [number for n in range(500) for number in (n, n)]
+        assert {event._cpu for event in events} <= cpus
+
+
+def test_text_and_numbers_in_the_form_that_was_asked_for(calls: snoopkit.Package) -> None:
+    for text, u8, comm, octets in (
+        ("str", "list", "", [0, 1, 2, 255]),
+        ("bytes", "bytes", b"", b"\0\1\2\xff"),
+    ):
+        with snoopkit.run(calls, options={"target_pid": os.getpid()}, text=text, u8=u8) as snoop:
+            os.getppid()
+            (event,) = [event for lot in snoop.finish() for event in lot]
+        assert type(event.comm) is type(comm) and event.octets == octets
+    with pytest.raises(ValueError, match="bytes"):
+        snoopkit.run(calls, text="utf-16")
+    assert _core.live_handles() == 0
 
 
 def test_an_empty_batch_says_that_time_has_passed(bursts: snoopkit.Package) -> None:
@@ -325,14 +424,18 @@ def test_misuse_is_pythons_own_error(bursts: snoopkit.Package) -> None:
 
 
 @pytest.mark.parametrize("name", ["print_execs.py", "count_execs.py"])
-def test_the_examples_run(name: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, EXAMPLES / name, "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while process.poll() is None:
-            subprocess.run(["/bin/true"], check=True)
-            time.sleep(0.1)
-        output, messages = process.communicate()
-    assert (process.returncode, messages) == (0, "")
-    # our own `true` was seen: as what it became, or as what it was before
-    assert "'true'" in output or f"child of {os.getpid()}," in output
+def test_the_examples_run(name: str, tmp_path: Path) -> None:
+    # into files, for nobody knows how much else the machine runs
+    with (tmp_path / "output").open("w+") as output, (tmp_path / "messages").open("w+") as messages:
+        with subprocess.Popen(
+            [sys.executable, EXAMPLES / name, "3"], stdout=output, stderr=messages
+        ) as process:
+            while process.poll() is None:
+                subprocess.run(["/bin/true"], check=True)
+                time.sleep(0.1)
+        output.seek(0)
+        messages.seek(0)
+        assert (process.returncode, messages.read()) == (0, "")
+        # our own `true` was seen: as what it became, or as what it was before
+        text = output.read()
+        assert "'true'" in text or f"child of {os.getpid()}," in text

@@ -46,9 +46,11 @@ ARROWS: dict[str, set[str]] = {
     "encode": {"layout"},
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
     "render": SEAM | {"_decode", "events"},
-    "batch": SEAM | {"_decode", "events"},
+    "batch": SEAM | {"_decode", "events", "columns", "render"},
     # where it is wired
-    "session": SEAM | LIVE | {"loader", "attach", "transport", "_decode", "events", "batch", "render", "sources"},
+    "session": SEAM
+    | LIVE
+    | {"loader", "attach", "transport", "_decode", "events", "batch", "maps", "render", "sources"},
     "sources": SEAM,
 }
 # What may be reached only from inside a function, when it is needed.
