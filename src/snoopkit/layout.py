@@ -24,7 +24,7 @@ TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
     from typing import Any
 
-    from .btf import Btf
+    from .btf import Btf, Type
 
     Step = tuple[int, str, int, int, int, int, int, Any]
     Plan = tuple[str, int, tuple[Step, ...]]
@@ -308,10 +308,7 @@ class _Builder:
         if kind in (KIND_STRUCT, KIND_UNION):
             return self.struct(resolved.id, btf.types[type_id].name)
         if kind in (KIND_ENUM, KIND_ENUM64):
-            cut = kind == KIND_ENUM and resolved.size == 8
-            return EnumType(
-                spelling, resolved.size, signed=resolved.signed, values=resolved.values, is_cut=cut
-            )
+            return _enum(spelling, resolved)
         if kind == KIND_FLOAT:
             if resolved.size > 8:
                 raise PackageError(
@@ -320,6 +317,16 @@ class _Builder:
                 )
             return FloatType(spelling, resolved.size)
         raise PackageError(f"BTF: a member of type {spelling!r} has no size")
+
+
+def _enum(spelling: str, source: Type) -> EnumType:
+    signed, values = source.signed, source.values
+    if not signed and source.size < 4 and any(number >> 31 for _, number in values):
+        # No unsigned number of 32 bits is in so few bytes: they are negative, and clang 14 didn't say so.
+        signed = True
+        values = tuple([(name, number - (number >> 31 << 32)) for name, number in values])
+    is_cut = source.kind == KIND_ENUM and source.size == 8
+    return EnumType(spelling, source.size, signed=signed, values=values, is_cut=is_cut)
 
 
 def locate(struct: StructType, path: str) -> Member:
