@@ -35,14 +35,29 @@ if TYPE_CHECKING:
     from .package import Package
 
     Values = list[Any]
-    Named = Mapping[str, "Map"]
+    Named = Mapping[str, Any]
     Keyed = MutableMapping[Any, Any]
     Items = ItemsView[Any, Any]
     Those = ValuesView[Any]
 else:
     Values, Named, Keyed, Items, Those = list, Mapping, MutableMapping, ItemsView, ValuesView
 
-__all__ = ["Globals", "typed_maps"]
+__all__ = [
+    "ArrayMap",
+    "BloomFilter",
+    "CgroupArray",
+    "EventMap",
+    "Globals",
+    "HashMap",
+    "Map",
+    "MapOfMaps",
+    "MapSlots",
+    "PerCpu",
+    "ProgramArray",
+    "QueueMap",
+    "TrieMap",
+    "typed_maps",
+]
 
 NEW_ONLY, KNOWN_ONLY, LOCK = 1, 2, 4  # the kernel's BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
@@ -78,7 +93,7 @@ class _Maps(Named):
         self._forms = forms
         self._made: dict[str, Map] = {}
 
-    def __getitem__(self, name: str) -> Map:
+    def __getitem__(self, name: str) -> Any:
         made = self._made.get(name)
         if made is None:
             if name not in self._object.maps:

@@ -1,4 +1,5 @@
 // One map of every type, each worked at each getppid() of one process, by what its global variables say.
+// Where the kernel is too old for one, the tests leave it out.
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "maps.h"
@@ -88,11 +89,13 @@ struct {
 	__type(value, struct job);
 } stack SEC(".maps");
 
+#ifndef WITHOUT_BLOOM_FILTER
 struct {
 	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
 	__uint(max_entries, 100);
 	__type(value, __u32);
 } bloom SEC(".maps");
+#endif
 
 struct {
 	MAP(LPM_TRIE, 1000, struct ipv4_prefix, __u32);
@@ -159,12 +162,14 @@ struct {
 	__uint(max_entries, 4096);
 } ring SEC(".maps");
 
+#ifndef WITHOUT_TASK_STORAGE
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, __u64);
 } storage SEC(".maps");
+#endif
 
 static __always_inline void count(void *map, __u32 which)
 {
@@ -247,7 +252,9 @@ static __always_inline void filters(void)
 		prefix.data[i] = address[i];
 	found = bpf_map_lookup_elem(&routes, &prefix);
 	route = found ? (__s64)*found : -1;
+#ifndef WITHOUT_BLOOM_FILTER
 	is_known = bpf_map_peek_elem(&bloom, &which) == 0;
+#endif
 	is_under = bpf_current_task_under_cgroup(&groups, 0);
 	inner = bpf_map_lookup_elem(&maps_by_slot, &first);
 	if (inner)
