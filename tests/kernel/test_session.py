@@ -425,17 +425,19 @@ def test_misuse_is_pythons_own_error(bursts: snoopkit.Package) -> None:
 
 @pytest.mark.parametrize("name", ["print_execs.py", "count_execs.py"])
 def test_the_examples_run(name: str, tmp_path: Path) -> None:
-    # into files, for nobody knows how much else the machine runs
-    with (tmp_path / "output").open("w+") as output, (tmp_path / "messages").open("w+") as messages:
-        with subprocess.Popen(
-            [sys.executable, EXAMPLES / name, "3"], stdout=output, stderr=messages
-        ) as process:
-            while process.poll() is None:
-                subprocess.run(["/bin/true"], check=True)
-                time.sleep(0.1)
-        output.seek(0)
-        messages.seek(0)
-        assert (process.returncode, messages.read()) == (0, "")
-        # our own `true` was seen: as what it became, or as what it was before
+    # into files: a pipe that nobody reads yet would hold the example up on a busy machine
+    with (
+        (tmp_path / "output").open("w+") as output_file,
+        (tmp_path / "messages").open("w+") as messages_file,
+        subprocess.Popen(
+            [sys.executable, EXAMPLES / name, "3"], stdout=output_file, stderr=messages_file
+        ) as process,
+    ):
+        while process.poll() is None:
+            subprocess.run(["/bin/true"], check=True)
+            time.sleep(0.1)
+    output, messages = (tmp_path / "output").read_text(), (tmp_path / "messages").read_text()
+    assert (process.returncode, messages) == (0, "")
+    # our own `true` was seen: as what it became, or as what it was before
         text = output.read()
         assert "'true'" in text or f"child of {os.getpid()}," in text
