@@ -832,3 +832,18 @@ def test_use_after_close_is_misuse(live: Live) -> None:
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+def test_a_running_package_has_both(package: snoopkit.Package) -> None:
+    """And what is there for tail calls, without a target, is loaded and not attached."""
+    with snoopkit.run(package, options={"target_pid": os.getpid()}) as snoop:
+        snoop.maps["jumps"][3] = "first_landing"
+        snoop.globals.mode, snoop.globals.slot = "TAIL_CALL", 3
+        os.getppid()
+        assert dict(snoop.maps["counts"]) == {1: snoop.globals.calls} == {1: 1}
+        assert snoop.globals.landed == 1
+        counts, variables = snoop.maps["counts"], snoop.globals
+    with pytest.raises(ValueError, match="closed"):
+        counts[1]
+    with pytest.raises(ValueError, match="closed"):
+        variables.calls  # noqa: B018
