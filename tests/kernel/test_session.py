@@ -439,5 +439,4 @@ def test_the_examples_run(name: str, tmp_path: Path) -> None:
     output, messages = (tmp_path / "output").read_text(), (tmp_path / "messages").read_text()
     assert (process.returncode, messages) == (0, "")
     # our own `true` was seen: as what it became, or as what it was before
-        text = output.read()
-        assert "'true'" in text or f"child of {os.getpid()}," in text
+    assert "'true'" in output or f"child of {os.getpid()}," in output
