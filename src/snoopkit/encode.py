@@ -94,10 +94,11 @@ def _number(ctype: CType, bits: int) -> Callable[[Any], int]:
         if isinstance(value, str) and names is not None:
             if value not in names:
                 listed = ", ".join(list(names)[:_MANY_NAMES]) + (", …" if len(names) > _MANY_NAMES else "")
-                raise _Refused(ValueError, f"{ctype} has no {value!r}; it has {listed}")
+                raise _Refused(ValueError, f"{ctype.spelling} has no {value!r}; it has {listed}")
             if is_cut:
                 raise _Refused(
-                    ValueError, f"of {value} of {ctype} only the low half is known: the number is needed"
+                    ValueError,
+                    f"of {value} of {ctype.spelling} only the low half is known: the number is needed",
                 )
             value = names[value]
         try:
@@ -108,7 +109,7 @@ def _number(ctype: CType, bits: int) -> Callable[[Any], int]:
             if number not in (0, 1):
                 raise _Refused(ValueError, f"{number} is neither true nor false")
         elif not low <= number <= high:
-            raise _Refused(ValueError, f"{number} doesn't fit {ctype}, {low} to {high}")
+            raise _Refused(ValueError, f"{number} doesn't fit {ctype.spelling}, {low} to {high}")
         return number
 
     return read
@@ -170,7 +171,7 @@ def _float(ctype: FloatType, byteorder: str) -> Put:
         except (TypeError, ValueError):
             raise _wrong_type(value, "a number") from None
         except OverflowError:
-            raise _Refused(ValueError, f"{value} doesn't fit {ctype}") from None
+            raise _Refused(ValueError, f"{value} doesn't fit {ctype.spelling}") from None
         # There are many NaNs; in a union another member may have said which.
         (before,) = form.unpack_from(data, at)
         if number == number or before == before:
@@ -199,7 +200,7 @@ def _text(ctype: ArrayType) -> Put:
         else:
             raise _wrong_type(value, "str or bytes")
         if len(text) > size:
-            raise _Refused(ValueError, f"{len(text)} bytes don't fit {ctype}")
+            raise _Refused(ValueError, f"{len(text)} bytes don't fit {ctype.spelling}")
         # What stands behind the NUL is nobody's, or another member's of a union.
         text += b"\0"
         data[at : at + min(len(text), size)] = text[:size]
@@ -216,13 +217,13 @@ def _array(ctype: ArrayType, byteorder: str) -> Put:
     def put(data: bytearray, at: int, value: Any) -> None:
         if takes_bytes and isinstance(value, (bytes, bytearray)):
             if len(value) != size:
-                raise _Refused(ValueError, f"{len(value)} bytes where {ctype} has {size}")
+                raise _Refused(ValueError, f"{len(value)} bytes where {ctype.spelling} has {size}")
             data[at : at + size] = value
             return
         if isinstance(value, (str, Mapping, set, frozenset)) or not hasattr(value, "__len__"):
             raise _wrong_type(value, f"a list of {count}")
         if len(value) != count:
-            raise _Refused(ValueError, f"{len(value)} elements where {ctype} has {count}")
+            raise _Refused(ValueError, f"{len(value)} elements where {ctype.spelling} has {count}")
         for number, item in enumerate(value):
             try:
                 element(data, at + number * step, item)
@@ -249,7 +250,7 @@ def _struct(ctype: StructType, byteorder: str) -> Put:
     def put(data: bytearray, at: int, value: Any) -> None:
         if isinstance(value, (bytes, bytearray)):
             if len(value) != size:
-                raise _Refused(ValueError, f"{len(value)} bytes where {ctype} has {size}")
+                raise _Refused(ValueError, f"{len(value)} bytes where {ctype.spelling} has {size}")
             data[at : at + size] = value
             return
         given = _given(ctype, names, value)
@@ -264,7 +265,7 @@ def _struct(ctype: StructType, byteorder: str) -> Put:
                 if data[at : at + size] != before:
                     raise _Refused(
                         ValueError,
-                        f"{name} contradicts another member in the same bytes of {ctype}; give one of them",
+                        f"{name} contradicts another member in the same bytes of {ctype.spelling}; give one of them",
                     )
 
     def write(data: bytearray, at: int, given: Mapping[str, Any]) -> None:
@@ -285,12 +286,12 @@ def _given(ctype: StructType, names: set[str], value: Any) -> Mapping[str, Any]:
         for name in value:
             if name not in names:
                 listed = ", ".join(member.name for member in ctype.members)
-                raise _Refused(ValueError, f"{ctype} has no member {name!r}; it has {listed}")
+                raise _Refused(ValueError, f"{ctype.spelling} has no member {name!r}; it has {listed}")
         return value
     if not isinstance(value, (tuple, list)):
-        raise _wrong_type(value, f"a record, tuple or dict for {ctype}")
+        raise _wrong_type(value, f"a record, tuple or dict for {ctype.spelling}")
     if len(value) != len(names):
-        raise _Refused(ValueError, f"{len(value)} values where {ctype} has {len(names)} members")
+        raise _Refused(ValueError, f"{len(value)} values where {ctype.spelling} has {len(names)} members")
     fields = getattr(value, "_fields", None)
     if fields is None or set(fields) != names:
         fields = [member.name for member in ctype.members]

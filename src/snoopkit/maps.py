@@ -261,7 +261,7 @@ class Map:
 
     def __repr__(self) -> str:
         told = [
-            str(codec.type) if codec.type is not None else f"{codec.size_bytes} bytes"
+            codec.type.spelling if codec.type is not None else f"{codec.size_bytes} bytes"
             for codec in (self._key, self._value)
             if codec.size_bytes
         ]
