@@ -91,6 +91,17 @@ def header(btf: Btf) -> str:
             gc.enable()
 
 
+def definition(btf: Btf, type_id: int) -> str:
+    """The C text that defines one type, and before it whatever that takes."""
+    writer = _Writer(btf)
+    one = btf.types[type_id]
+    if one.kind in _COMPOSITE and not one.name:
+        # what a program can call it is a typedef's name, if there is one
+        named = [each for each, kind in enumerate(btf.types.kinds) if kind == KIND_TYPEDEF]
+        type_id = next((each for each in named if btf.types.third_word(each) == type_id), type_id)
+    return "".join(writer.definition_of(type_id)).replace("\n\n", "\n")
+
+
 class _Writer(Speller):
     def __init__(self, btf: Btf) -> None:
         super().__init__(btf)
@@ -118,6 +129,10 @@ class _Writer(Speller):
                 self._define(type_id, done)
             elif kind == KIND_FWD:
                 self._declare(type_id)
+        return self._out
+
+    def definition_of(self, type_id: int) -> list[str]:
+        self._define(type_id, set())
         return self._out
 
     # Names
@@ -308,7 +323,7 @@ class _Writer(Speller):
             return [f"{self._constants[one.id, -1]} = 0,"]
         renamed = self._constants
         return [
-            f"{renamed.get((one.id, number), name)} = {_literal(value)},"
+            f"{renamed.get((one.id, number), name)} = {_literal(_fitting(value, one))},"
             for number, (name, value) in enumerate(one.values)
         ]
 
@@ -427,6 +442,11 @@ def _tag_keyword(one: Type) -> str:
 
 def _is_builtin(one: Type) -> bool:
     return all(word in _BUILTIN_WORDS for word in one.name.split())
+
+
+def _fitting(value: int, enum: Type) -> int:
+    """The number of an enumeration that clang 14 wrote, without a sign: in less than 4 bytes it can be told."""
+    return value - (1 << 32) if enum.size < 4 and value >> 31 == 1 else value
 
 
 def _literal(value: int) -> str:

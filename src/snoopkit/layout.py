@@ -176,9 +176,12 @@ class Member:
 
 class StructType(CType):
     """A struct or union. `members` are in the order of the source; an anonymous member's own members stand in its
-    place, as C lets a program name them."""
+    place, as C lets a program name them.
 
-    __slots__ = ("is_union", "members", "name", "type_id")
+    `str()` gives its definition in C, after those of all that it needs: a compiler that reads it lays it out the same.
+    """
+
+    __slots__ = ("_btf", "is_union", "members", "name", "type_id")
 
     def __init__(
         self,
@@ -188,12 +191,21 @@ class StructType(CType):
         *,
         is_union: bool = False,
         type_id: int = 0,
+        btf: Btf | None = None,
     ) -> None:
         super().__init__(f"{'union' if is_union else 'struct'} {name or '{...}'}", size_bytes)
+        self._btf = btf
         self.name = name
         self.members = members
         self.is_union = is_union
         self.type_id = type_id
+
+    def __str__(self) -> str:
+        if self._btf is None:
+            return self.spelling
+        from .cheader import definition
+
+        return definition(self._btf, self.type_id)
 
     def member(self, name: str) -> Member:
         """The member called `name`; KeyError if there is none."""
@@ -260,6 +272,7 @@ class _Builder:
             tuple(members),
             is_union=source.kind == KIND_UNION,
             type_id=type_id,
+            btf=self.btf,
         )
 
     def member(self, name: str, type_id: int, bit_offset: int, bit_size: int) -> list[Member]:

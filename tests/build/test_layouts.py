@@ -185,3 +185,26 @@ def test_the_same_name_twice_is_refused() -> None:
     outer = writer.struct("outer", 8, [("a", number, 0), ("", inner, 32)])
     with pytest.raises(PackageError, match="two members are called 'a'"):
         layout.struct_type(Btf.parse(writer.blob()), outer)
+
+
+def test_a_struct_prints_as_c(witness: tuple[Btf, dict[str, Any]]) -> None:
+    btf, _ = witness
+    type_id = btf.find("nested", KIND_STRUCT)
+    assert type_id is not None
+    struct = layout.struct_type(btf, type_id)
+    assert str(struct) == (
+        "typedef unsigned char u8;\n"
+        "struct pair {\n\tint a;\n\tchar tag[3];\n};\n"
+        "struct nested {\n\tu8 x;\n\tstruct pair p;\n};\n"
+    )
+    assert str(struct.member("x").type) == "u8"
+    assert struct.spelling == "struct nested"
+
+
+def test_a_typedef_of_a_nameless_struct_prints_as_c() -> None:
+    writer = BtfWriter()
+    number = writer.integer("int", 4, signed=True)
+    pair = writer.struct("", 8, [("a", number, 0), ("b", number, 32)])
+    name = writer.typedef("pair_t", pair)
+    struct = layout.struct_type(Btf.parse(writer.blob()), name)
+    assert str(struct) == "typedef struct {\n\tint a;\n\tint b;\n} pair_t;\n"

@@ -435,6 +435,22 @@ def check(one: Struct, btf: Btf, data: bytes) -> layout.StructType:
     return laid_out
 
 
+def check_text(folder: Path, structs: list[layout.StructType]) -> None:
+    """The text of each struct is C, and lays its members where they were."""
+    text = ""
+    for one in structs:
+        text += f"void f_{one.name}(void);\nvoid f_{one.name}(void) {{\n{one}"
+        text += f'_Static_assert(sizeof(struct {one.name}) == {one.size_bytes}, "size");\n'
+        for member in one.members:
+            if not member.bit_size:
+                place = f"__builtin_offsetof(struct {one.name}, {member.name})"
+                text += f'_Static_assert({place} == {member.offset_bytes}, "{member.name}");\n'
+        text += "}\n"
+    (folder / "text.c").write_text(text)
+    # without warnings: an enumeration whose sign clang 14 left out doesn't fit its own bit-field
+    subprocess.run(["gcc", "-w", "-fsyntax-only", "text.c"], cwd=folder, check=True)
+
+
 def test_structs_that_c_wrote(tmp_path: Path) -> None:
     hit: set[str] = set()
     counts: Counter[str] = Counter()
@@ -458,6 +474,7 @@ def test_structs_that_c_wrote(tmp_path: Path) -> None:
     @given(batches())
     def run(structs: Lot) -> None:
         said = compiled(tmp_path, structs)
+        texts = []
         btfs = {name: Btf.parse(bytes(said[name].section(".BTF").data)) for name in ("bpfel", "bpfeb")}
         for one, inner, _ in structs:
             size, places, written = said[one.name]
@@ -471,10 +488,12 @@ def test_structs_that_c_wrote(tmp_path: Path) -> None:
                     assert {m.name: m.offset_bytes for m in laid_out.members if not m.bit_size} == places
                     if name == "bpfel":
                         assert data == written
+                        texts.append(laid_out)
                 counts["structs"] += 1
             except Exception as error:
                 text = "\n".join([define(each) for each in (*inner, one)])
                 raise AssertionError(f"{name}\n{text}\n{said[one.name]}") from error
+        check_text(tmp_path, texts)
 
     run()
     assert counts["structs"] >= 200

@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "cdecl": {"errors", "btf"},
     "layout": {"errors", "btf", "cdecl"},
     "elf": TYPES,
-    "cheader": TYPES,
+    "cheader": {"errors", "btf", "cdecl"},
     "vmlinux": TYPES | {"cheader"},
     "meta": FILES,
     "options": FILES,
@@ -54,7 +54,7 @@ ARROWS: dict[str, set[str]] = {
     "sources": SEAM,
 }
 # What may be reached only from inside a function, when it is needed.
-LATE: dict[str, set[str]] = {"session": {"compiler"}, "sources": {"compiler"}}
+LATE: dict[str, set[str]] = {"layout": {"cheader"}, "session": {"compiler"}, "sources": {"compiler"}}
 EVERYTHING = {
     "cli",
     "__init__",
