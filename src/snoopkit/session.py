@@ -103,6 +103,7 @@ class Snoop:
         self._maps: Mapping[str, Map] | None = None
         self._globals: Globals | None = None
         self._links: attaching.Links | None = None
+        self._forms = {"text": text, "u8": u8}
         self._undecodable = 0
         # What an iteration has begun: a batch, how many of its records and notices are decoded, and which of these
         # it hasn't given yet, the next one last. Always the same list, so that an iteration need not look again.
@@ -113,7 +114,7 @@ class Snoop:
         self._reader_thread = 0
         self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
         self._decoder, self._event_types = events.decoder(
-            self.package, list(self.package.events), text=text, u8=u8
+            self.package, list(self.package.events), **self._forms
         )
         try:
             self._object = loader.open(self.package, options=options, enable=enable, disable=disable)
@@ -357,11 +358,6 @@ class Snoop:
         return counts
 
     @property
-    def loss_unknown(self) -> tuple[str, ...]:
-        """Maps that may lose more than `lost` says: ring buffers whose program doesn't count its failed outputs."""
-        return self._transport.loss_unknown if self._transport is not None else ()
-
-    @property
     def maps(self) -> Mapping[str, Map]:
         """The package's maps by name, live: mappings, queues and sets of typed keys and values.
 
@@ -372,7 +368,7 @@ class Snoop:
         if self._maps is None:
             from .maps import typed_maps
 
-            self._maps = typed_maps(loaded, self.package)
+            self._maps = typed_maps(loaded, self.package, **self._forms)
         return self._maps
 
     @property
@@ -386,7 +382,7 @@ class Snoop:
         if self._globals is None:
             from .maps import Globals
 
-            self._globals = Globals(loaded, self.package)
+            self._globals = Globals(loaded, self.package, **self._forms)
         return self._globals
 
     def _loaded(self) -> loader.Object:

@@ -127,17 +127,21 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
     pages = _wanted(buffer_bytes, len(names)) // _core.PAGE_SIZE
     warnings: list[str] = []
     reader, pages = _open_reader(object, package, names, pages, warnings)
-    largest = max((spec.struct.size_bytes for spec in package.event_specs), default=0)
-    if any(object.maps[name].type == MAP_TYPE_PERF_EVENT_ARRAY for name in names):
-        size = pages * _core.PAGE_SIZE
-        fits = min(size - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)
-        _warn_of_size(f"rings of {_size(size)} per CPU", size, fits, largest, warnings)
-    for name in names:
-        if object.maps[name].type == MAP_TYPE_RINGBUF:
-            size = object.maps[name].max_entries
-            fits = size - BUFFER_OVERHEAD_BYTES
-            _warn_of_size(f"map {name}: a ring buffer of {_size(size)}", size, fits, largest, warnings)
-    return Transport(reader, object, package, names, warnings)
+    try:
+        largest = max((spec.struct.size_bytes for spec in package.event_specs), default=0)
+        if any(object.maps[name].type == MAP_TYPE_PERF_EVENT_ARRAY for name in names):
+            size = pages * _core.PAGE_SIZE
+            fits = min(size - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)
+            _warn_of_size(f"rings of {_size(size)} per CPU", size, fits, largest, warnings)
+        for name in names:
+            if object.maps[name].type == MAP_TYPE_RINGBUF:
+                size = object.maps[name].max_entries
+                fits = size - BUFFER_OVERHEAD_BYTES
+                _warn_of_size(f"map {name}: a ring buffer of {_size(size)}", size, fits, largest, warnings)
+        return Transport(reader, object, package, names, warnings)
+    except BaseException:
+        reader.close()
+        raise
 
 
 def _kind(type: int) -> str:
