@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 from hypothesis import example, given, strategies as st
 
 from snoopkit import events, layout
+from snoopkit.batch import Batch
 from snoopkit.render import JsonLines, WallClock
 
 
@@ -157,3 +159,23 @@ def test_every_week_of_two_centuries() -> None:
     days = [day * 86400 * 10**9 for day in range(0, 365 * 200, 7)]
     native, rows = both(source, [b"\0"] * len(days), 0, days)
     assert native == rows
+
+
+def test_a_batch_is_written_whole_and_its_events_counted() -> None:
+    kind = layout.Member("kind", 0, integer(1))
+    source = layout.StructType("event", 1, (kind,))
+    spec = SimpleNamespace(
+        struct=source, kind_member=None, kind_value=None, tail_member=None, tail_parts=(), map="m"
+    )
+    package: Any = SimpleNamespace(btf=SimpleNamespace(byteorder="little"), event_specs=(spec,))
+    decoder, programs = events.decoder(package, ["m"])
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    index = b"".join(struct.pack("<QIIIhH", now, n, n < 2, n, -1, 0) for n in range(3))
+    lost = events.Lost(now, -1, "m", 7, "buffer_full")
+    batch = Batch(memoryview(b"\1\2\3"), memoryview(index), [lost], decoder, lambda count: None)
+    lines, count = JsonLines(SimpleNamespace(event_types=programs)).lines(batch)  # type: ignore[arg-type]
+    found = [json.loads(line) for line in lines.splitlines()]
+    assert count == 2
+    assert [one["type"] for one in found] == ["event", "event", "lost", "lost"]
+    assert [one.get("cpu") for one in found] == [None] * 4
+    assert (found[2]["cause"], found[3]["count"]) == ("undecodable", 7)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, Protocol, Self
 
+    from ..batch import Batch
     from ..render.writers import Writer
 
     class Source(Protocol):
@@ -147,10 +148,9 @@ class Live:
             deadline = started + self.options.duration if self.options.duration is not None else None
             while not self._is_stopping and not self.output.is_broken():
                 left = PACE_SECONDS if deadline is None else min(PACE_SECONDS, deadline - monotonic())
-                if left <= 0 or self._print(source.poll(left), writer):
+                if left <= 0 or self._print_next(source, writer, left):
                     break
-            for lot in source.finish():
-                self._print(lot, writer)
+            self._print_rest(source, writer)
         except BrokenPipeError:
             is_broken = True
         finally:
@@ -167,6 +167,32 @@ class Live:
                 os.close(self.options.ready_fd)
             except BrokenPipeError:
                 pass  # nobody waits any more: not our concern
+
+    # A writer that can do without events gets whole batches, from a source that has them.
+
+    def _print_next(self, source: Any, writer: Any, seconds: float) -> bool:
+        """Print what comes within that time; whether that reached the limit of events."""
+        if not (hasattr(writer, "lines") and hasattr(source, "batches")):
+            return self._print(source.poll(seconds), writer)
+        return self._print_batch(next(source.batches(seconds)), writer)
+
+    def _print_rest(self, source: Any, writer: Any) -> None:
+        if not (hasattr(writer, "lines") and hasattr(source, "finish_batches")):
+            for lot in source.finish():
+                self._print(lot, writer)
+            return
+        for batch in source.finish_batches():
+            self._print_batch(batch, writer)
+
+    def _print_batch(self, batch: Batch, writer: Any) -> bool:
+        most = self.options.max_events
+        if most is not None and self.events + len(batch) > most:
+            return self._print([*batch.events(), *batch.losses], writer)
+        lines, events = writer.lines(batch)
+        self.output.write(lines)
+        self.output.flush()
+        self.events += events
+        return most is not None and self.events >= most
 
     def _print(self, events: list[Any], writer: Writer) -> bool:
         """Print one lot; whether that reached the limit of events."""

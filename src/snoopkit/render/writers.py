@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from .._decode import EventProgram
+    from ..batch import Batch
     from ..package import Package
     from ..session import Snoop
 
@@ -145,6 +146,12 @@ class JsonLines:
         )
         tail = b',"raw":' + json(raw) if raw else b""
         return b'%s,"data":%s%s}\n' % (head[:-1], data, tail)
+
+    def lines(self, batch: Batch) -> tuple[bytes, int]:
+        """The rows of a whole batch and of its notices of loss, written without making an event; and how many of
+        them are events."""
+        lines = batch.json()
+        return lines, lines.count(b'\n{"type":"event",') + lines.startswith(b'{"type":"event",')
 
 
 def _cpu(event: Any) -> int | None:
