@@ -4,6 +4,10 @@ What can be written for a type is what it decodes to, and what is as clear: an e
 char array as str or bytes, a struct as a record, as a tuple in the order of the source, or as a dict, in which absent
 members are 0. Bytes of a struct's or array's exact size are taken as they are. Numbers must fit: nothing is cut,
 wrapped or rounded to fit.
+
+Members of a union share bytes: one of them is enough, several must agree. A record that was read from a union is
+refused only where another member has a part of a bool's or a NaN's bytes, which its value doesn't tell: give one
+member then, or bytes.
 """
 
 from __future__ import annotations
