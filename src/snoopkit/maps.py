@@ -242,7 +242,7 @@ class Map:
     """What every map has. `type` is the kernel's number for its type, `key_type` and `value_type` are the layouts of
     its keys and values, None where only their size is known, and `raw` is the same map in bytes."""
 
-    what = "has no entries to look at from here"
+    _what = "has no entries to look at from here"
 
     def __init__(self, raw: _core.Map, key: Codec, value: Codec) -> None:
         self.raw = raw
@@ -270,7 +270,7 @@ class Map:
     # Python's own errors for these would not say why.
 
     def _refusal(self) -> TypeError:
-        return TypeError(f"map {self.name} (type {self.type}) {self.what}")
+        return TypeError(f"map {self.name} (type {self.type}) {self._what}")
 
     def __getitem__(self, key: Any) -> Any:
         raise self._refusal()
@@ -313,7 +313,7 @@ def _slots(map: Map) -> Iterator[bytes]:
 class EventMap(Map):
     """A perf event array or a ring buffer: its records are the events of the `Snoop`."""
 
-    what = "carries records, which are read as events"
+    _what = "carries records, which are read as events"
 
 
 class _Entries(Map, Keyed):
@@ -495,10 +495,9 @@ class _Entries(Map, Keyed):
 
     def sums(self) -> dict[Any, Any]:
         """Of a per-CPU map: each key with the sum over all CPUs. TypeError for any other."""
-        found = dict(self.items())
-        if not all(isinstance(value, PerCpu) for value in found.values()):
+        if self.type not in _PER_CPU:
             raise TypeError(f"map {self.name} has one value for all CPUs")
-        return {key: value.sum() for key, value in found.items()}
+        return {key: value.sum() for key, value in self.items()}
 
     # Many entries at once
 
@@ -507,7 +506,11 @@ class _Entries(Map, Keyed):
         return list(self._entries())
 
     def lookup_and_delete_batch(self) -> list[tuple[Any, Any]]:
-        """All entries, each deleted as it was read: nothing that a program adds is lost or counted twice."""
+        """All entries, each deleted as it was read, in one step where the kernel has that (hashes, since 5.6).
+
+        A program that had just looked up an entry may still write to what is then nobody's: for exact counts, let it
+        count in one map while you read another.
+        """
         return list(self._entries(delete=True))
 
     def update_batch(self, entries: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> int:
@@ -589,7 +592,7 @@ class HashMap(_Entries):
 class ArrayMap(_Entries):
     """An array as a mapping from 0, 1, … `max_entries` - 1: every key is there, and none can be deleted."""
 
-    what = "is an array: its entries can't be deleted"
+    _what = "is an array: its entries can't be deleted"
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.raw.update(_slot(self, key), self._value.encode(value), self._flags)
@@ -684,7 +687,7 @@ class CgroupArray(Map):
     """A cgroup array. A slot is set by the path of a cgroup's directory, and deleted; the kernel tells nobody what
     is in it."""
 
-    what = "can't be read: the kernel doesn't tell which cgroups are in it"
+    _what = "can't be read: the kernel doesn't tell which cgroups are in it"
 
     def __setitem__(self, key: Any, value: str | os.PathLike[str]) -> None:
         """KeyError if there is no such slot, OSError if there is no such directory, MapError if it is no cgroup."""
@@ -712,7 +715,7 @@ class CgroupArray(Map):
 class QueueMap(Map):
     """A queue (first in, first out) or a stack (last in, first out)."""
 
-    what = "is a queue or stack: push(), pop() and peek() it"
+    _what = "is a queue or stack: push(), pop() and peek() it"
 
     def push(self, value: Any, *, force: bool = False) -> None:
         """Adds a value. Where the map is full: MapError (E2BIG), or with `force` the oldest value makes room."""
@@ -743,7 +746,7 @@ class QueueMap(Map):
 class BloomFilter(Map):
     """A bloom filter: `value in filter` is False if it was never added, and True if it was, or rarely else."""
 
-    what = "is a bloom filter: add() to it, and ask what is `in` it"
+    _what = "is a bloom filter: add() to it, and ask what is `in` it"
 
     def add(self, value: Any) -> None:
         self.raw.update(b"", self._value.encode(value))
