@@ -141,7 +141,7 @@ stale=$(
         ls src/snoopkit/$module.*.so >/dev/null 2>&1 || echo $module
     done
     if [ -e "$built" ]; then
-        find setup.py pyproject.toml src/snoopkit \( -name '*.pyx' -o -name '*.pxd' -o -name 'setup.py' \
+        find setup.py pyproject.toml src/snoopkit \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name 'setup.py' \
             -o -name 'pyproject.toml' \) -newer "$built"
     fi
 )

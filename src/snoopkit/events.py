@@ -68,7 +68,7 @@ class Event(Record):
     `_map` is the name of the map it came through, `_time_ns` when the kernel put it there (CLOCK_BOOTTIME, in
     nanoseconds), `_cpu` on which CPU (-1 out of a ring buffer, which doesn't tell), `_struct` the name of its type,
     `_size_bytes` what sizeof() gives for that, `_fields` the members' names and `_asdict()` the members as a dict.
-    Iterating gives the members' values.
+    As a sequence it has the members' values.
 
     A member whose name is a keyword of Python is reached by getattr(); one that is called as one of the above, or
     `__like_this__`, by `_asdict()`. Equal events have the same members, map, time and CPU.
@@ -77,10 +77,16 @@ class Event(Record):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self[: len(self._fields)])
+        return iter(tuple.__getitem__(self, slice(len(self._fields))))
 
     def __len__(self) -> int:
         return len(self._fields)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index]
+
+    def __contains__(self, value: object) -> bool:
+        return value in tuple(self)
 
     if TYPE_CHECKING:
         _map: str

@@ -59,6 +59,16 @@ def test_attributes_dict_and_repr() -> None:
         event.pid = 8
 
 
+def test_an_event_is_a_sequence_of_its_members() -> None:
+    event = decode(WHOLE, RECORD)
+    pid, pair, comm = event
+    assert [*event] == [pid, pair, comm] and len(event) == 3
+    assert (event[0], event[-1], event[1:]) == (7, "ab", (pair, "ab"))
+    assert 7 in event and "events" not in event
+    assert tuple(event) == (pid, pair, comm)
+    assert len(event.pair) == 2 and event.pair[0] == 1
+
+
 def test_equality_and_hash() -> None:
     event, same, other = decode(WHOLE, RECORD), decode(WHOLE, RECORD), decode(WHOLE, number(8) + RECORD[4:])
     assert event == same and hash(event) == hash(same) and len({event, same, other}) == 2
