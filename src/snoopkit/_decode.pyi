@@ -26,6 +26,7 @@ class EventProgram(Program):
     struct: StructType | None
     forms: Forms | None
     tail_forms: tuple[str, ...]
+    columns: Any
     fixed_bytes: int
     size_bytes: int
     def __init__(

@@ -53,14 +53,16 @@ def numpy_array(
     ImportError without NumPy.
     """
     programs = _choose(decoder, struct)
-    layout = _fixed(programs[0])
-    forms = _Numpy(decoder.byteorder)
+    program = programs[0]
+    if program.columns is None:  # the same for every batch
+        layout, forms = _fixed(program), _Numpy(decoder.byteorder)
+        program.columns = (forms, forms.struct(layout), _texts(layout), [*_bit_fields(layout)])
+    forms, dtype, texts, bit_fields = program.columns
     np = forms.np
-    rows, entries, _ = decoder.rows(data, index, programs, _texts(layout))
-    dtype = forms.struct(layout)
+    rows, entries, _ = decoder.rows(data, index, programs, texts)
     count = len(entries) // INDEX_BYTES
     found = np.frombuffer(rows, np.uint8).reshape(count, dtype.itemsize)
-    more = [(name, forms.bit_field(member, found, where)) for name, member, where in _bit_fields(layout)]
+    more = [(name, forms.bit_field(member, found, where)) for name, member, where in bit_fields]
     if stamps:
         more += forms.stamps(entries)
     if not more:
