@@ -1,10 +1,10 @@
 """What snoopkit costs against its peers, in under a minute: `make bench-quick`, or ARGS="-o result.json".
 
 1. What an event costs the program that is traced, and the reader. A loop of getppid() emits one 52-byte event each;
-   three readers take turns with the same compiled program, the bare loop is measured between them and subtracted:
-   snoopkit (a typed Python object for every event), libbpf's perf buffer as most tools use it (woken at every event,
-   256 KB, no timestamps), and a C reader that wakes by watermark, with the same record clock and the same 2 MB as
-   snoopkit, and decodes nothing: the floor. The loop has the last CPU, the reader the first.
+   readers take turns with the same compiled program, the bare loop is measured between them and subtracted:
+   snoopkit (a typed Python object for every event; NumPy arrays; JSON lines), libbpf's perf buffer as most tools use it
+   (woken at every event, 256 KB, no timestamps), and a C reader that wakes by watermark, with the same record clock
+   and the same 2 MB as snoopkit, and decodes nothing: the floor. The loop has the last CPU, the reader the first.
 2. How long after its start a tool shows its first event: a program runs every 2 ms, and the clock stops when its row
    is on the tool's terminal: execsnoop against libbpf-tools' execsnoop.
 
@@ -95,12 +95,16 @@ class Loop:
         self.process.communicate()
 
 
+FORMS = {"snoopkit": "objects", "snoopkit NumPy": "numpy", "snoopkit JSON": "json"}
 READERS: dict[str, tuple[list[str | Path], int, int]] = {
-    "snoopkit": (
-        [sys.executable, HERE / "readers/snoopkit_reader.py", OUT / "emit.json"],
-        BUFFER_BYTES,
-        400_000,
-    ),
+    **{
+        name: (
+            [sys.executable, HERE / "readers/snoopkit_reader.py", form, OUT / "emit.json"],
+            BUFFER_BYTES,
+            400_000,
+        )
+        for name, form in FORMS.items()
+    },
     "libbpf default": ([OUT / "default", OUT / "emit.bpf.o"], DEFAULT_BUFFER_BYTES // 4096, 60_000),
     "C watermark": ([OUT / "watermark", OUT / "emit.bpf.o"], BUFFER_BYTES // 4096, 400_000),
 }
@@ -139,7 +143,8 @@ def event_costs(rounds: int) -> tuple[dict[str, Samples], list[float]]:
         loop.ns_per_call(200_000)
         for turn in range(rounds):
             names = list(READERS)
-            for name in names[turn % 3 :] + names[: turn % 3]:
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
                 bare.append(loop.ns_per_call(200_000))
                 for key, value in traced(loop, name, cpus[0], bare[-1]).items():
                     samples[name].setdefault(key, []).append(value)
@@ -250,12 +255,18 @@ def main() -> None:
             ("switches", "times the reader slept, for 1000 events", "count"),
         ):
             rows.append(row(name, unit, samples["snoopkit"][key], peer, samples[peer][key]))
+    for ours, what in (("snoopkit NumPy", "NumPy arrays"), ("snoopkit JSON", "JSON lines")):
+        name, theirs = f"CPU of the reader for an event, as {what}", samples["C watermark"]["reader_ns"]
+        rows.append(row(name, "ns", samples[ours]["reader_ns"], "C watermark", theirs))
     rows.append(row("start to the first row of execsnoop", "ms", start[OURS], "libbpf-tools", start[PEER]))
     show(rows)
     lost = {name: int(sum(values["lost"])) for name, values in samples.items()}
     print(
         f"bare call {statistics.median(bare):.0f} ns; events lost: "
-        + ", ".join(f"{name} {count} of {READERS[name][2] * len(bare) // 3}" for name, count in lost.items())
+        + ", ".join(
+            f"{name} {count} of {READERS[name][2] * len(bare) // len(READERS)}"
+            for name, count in lost.items()
+        )
         + f"; {time.monotonic() - began:.0f} s"
     )
     if load > 0.5:
