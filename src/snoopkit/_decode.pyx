@@ -730,18 +730,22 @@ cdef inline uint64_t scalar(const Step *step, const uint8_t *at, bint big) noexc
     return number
 
 
-cdef uint64_t bits(const uint8_t *at, uint32_t offset, uint32_t size, bint big) noexcept:
+cdef inline uint64_t bits(const uint8_t *at, uint32_t offset, uint32_t size, bint big) noexcept:
     """A bit-field of up to 64 bits that starts `offset` bits into its first byte: from the low end of it where bytes
     are little endian, from the high end where they are big."""
+    cdef uint32_t count = (offset + size + 7) // 8, i, over = offset + size - 64  # used only if there is a ninth byte
     cdef uint64_t result = 0
-    cdef uint32_t i, bit
-    for i in range(size):
-        bit = offset + i
-        if big:
-            result = result << 1 | (at[bit >> 3] >> (7 - (bit & 7)) & 1)
-        else:
-            result |= <uint64_t> (at[bit >> 3] >> (bit & 7) & 1) << i
-    return result
+    for i in range(count if count < 8 else 8):
+        result = result << 8 | at[i] if big else result | <uint64_t> at[i] << 8 * i
+    if not big:
+        result >>= offset
+        if count > 8:
+            result |= <uint64_t> at[8] << (64 - offset)
+    elif count > 8:
+        result = result << over | at[8] >> (8 - over)
+    else:
+        result >>= 8 * count - offset - size
+    return result if size == 64 else result & ((<uint64_t> 1 << size) - 1)
 
 
 cdef inline double real(const uint8_t *at, uint32_t size, bint big):

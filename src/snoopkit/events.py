@@ -166,7 +166,8 @@ def _make_class(
         if field not in _RESERVED and not (field.startswith("__") and field.endswith("__"))
     }
     body.update({field: getter(len(fields) + index, field) for index, field in enumerate(hidden)})
-    body.update(__slots__=(), _fields=fields, _struct=name, _size_bytes=size_bytes, __doc__=base.__doc__)
+    doc = f"{name or 'A struct without a name'}, {size_bytes} bytes: {', '.join(fields)}.\n\n{base.__doc__}"
+    body.update(__slots__=(), _fields=fields, _struct=name, _size_bytes=size_bytes, __doc__=doc)
     made = _classes[key] = type(name or "anonymous", (base,), body)
     return made
 

@@ -132,7 +132,13 @@ def test_an_index_that_leads_outside_is_refused() -> None:
 def test_any_bytes_decode_or_are_counted(data: bytes, cuts: list[tuple[int, int]]) -> None:
     entries = [(start, size) for start, size in cuts if start + size <= len(data)]
     index = b"".join(struct.pack("<QIIIHH", 0, start, size, 0, 0, 0) for start, size in entries)
-    assert len(decoder().events(data, index)) == len(entries)
+    found = decoder()
+    assert len(found.events(data, index)) == len(entries)
+    bad = found.undecodable
+    assert found.json_lines(data, index, 10**18).count(b"\n") == len(entries)
+    rows = [found.rows(data, index, (program,)) for program in found.programs.values()]
+    assert sum(len(stamps) for _, stamps, _ in rows) == 24 * (len(entries) - bad)
+    assert found.undecodable >= 3 * bad
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_attributes_dict_and_repr() -> None:
     assert event._asdict() == {"pid": 7, "pair": {"a": 1, "b": [2, 3]}, "comm": "ab"}
     assert repr(event) == "whole(pid=7, pair=pair(a=1, b=[2, 3]), comm='ab')"
     assert (event._struct, event._size_bytes, event.pair._size_bytes) == ("whole", 20, 12)
+    assert (type(event).__doc__ or "").startswith("whole, 20 bytes: pid, pair, comm.\n")
     with pytest.raises(AttributeError):
         event.pid = 8
 
