@@ -115,11 +115,15 @@ class EventSpec:
 
 
 class Package:
-    """A checked package.
+    """A checked package: whatever there is to know of it without a kernel.
 
-    `object` is the ELF's bytes, `meta` the document's meta as it was; `elf` and `btf` are both already validated.
-    `programs`, `maps` and `options` go by name; `warnings` say what is odd, but not wrong. `losses_map` is where the
-    program counts its outputs, `ring_switch` the variable that has it output to ring buffers; None where it has none.
+    - `name`; `doc`: what its source says about itself, by key; `warnings`: what is odd, but not wrong
+    - `options`: `OptionSpec`s by name; `programs`: `ProgramSpec`s; `maps`: `MapSpec`s
+    - `events`: the `StructType` of the (first) event that comes through each map, by the map's name;
+      `event_specs`: all of them, as `EventSpec`s
+    - `losses_map`: where the program counts its outputs; `ring_switch`: the variable that has it output to ring
+      buffers; None where it has none
+    - `object`: the ELF's bytes; `meta`: the document's meta as it was; `elf` and `btf`: both already validated
     """
 
     def __init__(self, object: bytes, meta: dict[str, Any]) -> None:
@@ -172,7 +176,7 @@ class Package:
 
     @classmethod
     def parse(cls, data: bytes) -> Package:
-        """The package in `data`, a JSON document."""
+        """The package in `data`, a JSON document. PackageError for what isn't a sound package."""
         document = _json(data)
         if not isinstance(document, dict) or "bpf_object" not in document or "meta" not in document:
             raise PackageError("package: it isn't a JSON object with bpf_object and meta")
@@ -191,7 +195,7 @@ class Package:
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the package file."""
+        """Write the package file. OSError where that can't be."""
         data = self.dumps()
         with open(path, "wb") as file:
             file.write(data)

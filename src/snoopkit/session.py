@@ -70,7 +70,7 @@ def run(
 
 
 class Snoop:
-    """A running package. Close it, or use it as a context manager: then nothing stays loaded or attached.
+    """A running package, `package`. Close it, or use it as a context manager: then nothing stays loaded or attached.
 
     Nothing reads the rings but your own calls; there is no thread. Iterate (`for`, or `async for` in asyncio),
     `poll()`, or take whole `batches()`; what one of them leaves, the next one gives. All of them give events in the
@@ -133,6 +133,8 @@ class Snoop:
 
         [] on timeout; `poll(0)` never waits. Events and `Lost` notices come in the order of their time; what
         happened in the last few milliseconds may still be held back, so that it can be put in order.
+
+        Raises ValueError if the Snoop is closed, RuntimeError if another thread or task reads it.
         """
         if self._begun is not None:
             found = self._lot[::-1]
@@ -181,7 +183,8 @@ class Snoop:
     def finish(self) -> Iterator[list[Any]]:
         """The rest, in lots: what the rings hold now; then, all programs detached, what came in between.
 
-        After the last lot `lost` is final. Detaching can take a tenth of a second: the first lot comes before.
+        After the last lot `lost` is final; `maps` and `globals` stay readable until `close()`. Detaching can take a
+        tenth of a second for each program: the first lot comes before. Errors are those of `poll`.
         """
         for batch in self._finish():
             yield self._decode(batch)
@@ -192,7 +195,10 @@ class Snoop:
             yield self._public(batch)
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""
+        """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].
+
+        That is when a ring is a quarter full, and else every 20 ms. It stays the same until `close()`.
+        """
         return self._reader().fileno()
 
     def _reader(self) -> transports.Transport:
@@ -346,12 +352,12 @@ class Snoop:
 
     @property
     def lost(self) -> int:
-        """How many events are known to be missing so far, whatever the cause."""
+        """How many events are known to be missing so far, whatever the cause. It stays readable after the end."""
         return sum(self.losses.values())
 
     @property
     def losses(self) -> dict[str, int]:
-        """The same by cause; a cause that has not occurred is absent."""
+        """The same by cause: `buffer_full`, `undecodable`. A cause that has not occurred is absent."""
         counts = dict(self._transport.losses) if self._transport is not None else {}
         if self._undecodable:
             counts["undecodable"] = counts.get("undecodable", 0) + self._undecodable
@@ -409,6 +415,7 @@ class Snoop:
 
     @property
     def closed(self) -> bool:
+        """Whether `close()` was called."""
         return self._is_closed
 
     def close(self) -> None:
