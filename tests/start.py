@@ -51,6 +51,7 @@ LIVE = (
     HELP
     | PACKAGE
     | {
+        "execsnoop.identity",
         "execsnoop.model",
         "execsnoop.processes",
         "execsnoop.procfs",

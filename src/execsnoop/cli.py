@@ -28,6 +28,23 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     snoopkit.add_live_options(parser)
     parser.add_argument(
+        "-x",
+        "--failed",
+        action="store_true",
+        help="show failed execs too; meanwhile every system call on this machine takes some 50 ns longer "
+        "(90 ns where there is no tracefs)",
+    )
+    parser.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="KEY[,KEY]",
+        help="show these keys of the JSON lines, or all; cgroup, container, namespaces, exe, cwd and capabilities are "
+        "collected only if they are named here",
+    )
+    parser.add_argument(
+        "--transport", choices=("perf", "ring"), help="how events come from the kernel (default: perf)"
+    )
+    parser.add_argument(
         "--settle",
         type=_settle,
         metavar="SECONDS",
@@ -44,7 +61,28 @@ def main(argv: Sequence[str]) -> int:
         if settle is None:
             is_watched = options.format == "table" and options.output is None and sys.stdout.isatty()
             settle = 0.0 if is_watched else SETTLE_SECONDS
-        return live.run(trace(buffer_bytes=options.buffer_size, settle=settle), writer(options.format))
+        source = trace(
+            failed=options.failed,
+            columns=options.columns or (),
+            settle=settle,
+            buffer_bytes=options.buffer_size,
+            transport=options.transport,
+        )
+        return live.run(source, writer(options.format, options.columns))
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    from argparse import ArgumentTypeError
+
+    from .model import COLUMNS
+
+    if text == "all":
+        return COLUMNS
+    keys = tuple(key.strip() for key in text.split(","))
+    for key in keys:
+        if key not in COLUMNS:
+            raise ArgumentTypeError(f"no key {key!r}; there are {', '.join(COLUMNS)}")
+    return keys
 
 
 def _settle(text: str) -> float:

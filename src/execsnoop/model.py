@@ -12,7 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["COLUMNS", "ProcessEvent", "signal_name"]
+__all__ = ["COLUMNS", "GROUPS", "ProcessEvent", "signal_name"]
+
+GROUPS = {
+    "with_cgroups": frozenset({"cgroup", "container"}),
+    "with_namespaces": frozenset({"namespaces"}),
+    "with_paths": frozenset({"exe", "cwd"}),
+    "with_capabilities": frozenset({"capabilities"}),
+}
+"""Keys that cost more, by the package's option that has them collected."""
 
 _EVERY_LINE = ("type", "time", "boottime_ns", "cpu")
 _PROCESS = (
@@ -28,6 +36,9 @@ _PROCESS = (
     "sessionid",
     "tty",
     "comm",
+    "cgroup",
+    "container",
+    "namespaces",
 )
 _EXEC = (
     "argv",
@@ -39,7 +50,11 @@ _EXEC = (
     "old_euid",
     "old_egid",
     "flags",
+    "exe",
+    "cwd",
+    "capabilities",
 )
+_FAILED = ("errno", "error", "filename", "dirfd", "at_flags", "argv")
 _EXIT = (
     "status",
     "exit_code",
@@ -67,16 +82,18 @@ _KEYS = {
     type: (keys, attrgetter(*keys))
     for type, keys in {
         "exec": _EVERY_LINE + _PROCESS + _EXEC,
+        "exec_failed": _EVERY_LINE + _PROCESS + _FAILED,
         "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
         "fork": _EVERY_LINE + _PROCESS + _FORK,
         "lost": _EVERY_LINE + _LOST,
     }.items()
 }
 # Those where None is an answer and not the lack of a question.
-_TEXTS = ("comm", "tty", "filename", "interpreter", "script")
+_TEXTS = ("comm", "tty", "cgroup", "filename", "interpreter", "script", "exe", "cwd")
 _NULLABLE = frozenset({"exit_code", "signal"})
 
-COLUMNS = _EVERY_LINE + _PROCESS + _EXEC + _EXIT + _INHERITED + _FORK + _LOST + _MARKS
+_OF_FAILED = tuple(key for key in _FAILED if key not in _EXEC)
+COLUMNS = _EVERY_LINE + _PROCESS + _EXEC + _OF_FAILED + _EXIT + _INHERITED + _FORK + _LOST + _MARKS
 """Every key that an event may have, in the order of CSV's columns."""
 
 # fmt: off
@@ -101,7 +118,7 @@ def signal_name(number: int) -> str:
 
 
 class ProcessEvent:
-    """One exec, one fork, one exit, or a notice that events are missing.
+    """One exec, one failed exec, one fork, one exit, or a notice that events are missing.
 
     Times and durations are in nanoseconds, `*_boottime_ns` on CLOCK_BOOTTIME and `unix_ns` since 1970, sizes in
     bytes. A value that doesn't apply to this type of event, or isn't known, is None; `incomplete` names those that
@@ -125,6 +142,9 @@ class ProcessEvent:
     sessionid: int | None = None
     tty: str | None = None
     comm: str | None = None
+    cgroup: str | None = None
+    container: dict[str, str | None] | None = None
+    namespaces: dict[str, int] | None = None
     argv: list[str] | None = None
     argv_size_bytes: int | None = None
     filename: str | None = None
@@ -134,6 +154,13 @@ class ProcessEvent:
     old_euid: int | None = None
     old_egid: int | None = None
     flags: list[str] | None = None
+    exe: str | None = None
+    cwd: str | None = None
+    capabilities: dict[str, str] | None = None
+    errno: int | None = None
+    error: str | None = None
+    dirfd: int | None = None
+    at_flags: int | None = None
     status: int | None = None
     exit_code: int | None = None
     signal: str | None = None

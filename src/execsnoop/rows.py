@@ -8,7 +8,8 @@ from .model import COLUMNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Sequence
+    from typing import Any, Protocol
 
     from .model import ProcessEvent
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
         def row(self, event: ProcessEvent) -> bytes: ...
 
 
-__all__ = ["Csv", "JsonLines", "Table", "duration", "writer"]
+__all__ = ["Columns", "Csv", "JsonLines", "Table", "duration", "writer"]
+
+_WIDEST = 40
+_AT_FDCWD = -100
 
 
 class Table:
@@ -32,46 +36,107 @@ class Table:
     def row(self, event: ProcessEvent) -> bytes:
         time = self._clock.local(event.boottime_ns)
         if event.type == "lost":
-            kind = f" {event.events}" if event.events else ""
-            what = f"{event.count}{kind} events are missing: {event.cause}"
-            return _line(time, "lost", "", "", "", "", "", "", what)
+            return _line(time, "lost", "", "", "", "", "", "", _loss(event))
         comm = display(event.comm or "")
         if event.type == "exec":
             result, took = "0", ""
         elif event.type == "fork":
             result, took = str(event.child_pid), ""
+        elif event.type == "exec_failed":
+            result, took = event.error or "", ""
         else:
             result, took = _result(event), duration(event.duration_ns or 0)
         who = event.pid, event.ppid, event.uid, comm
-        return _line(time, event.type, *who, result, took, _arguments(event))
+        kind = "fail" if event.type == "exec_failed" else event.type
+        return _line(time, kind, *who, result, took, _arguments(event))
+
+
+class Columns:
+    """A table of chosen columns, each headed by its key. A cell that is too wide widens its column for the rows that
+    follow; of an event that has no such key it stays empty. Notices of loss stand in a row of their own."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = tuple(columns)
+        self._widths = [len(key) for key in columns]
+        self._clock = WallClock()
+
+    def header(self) -> bytes:
+        return self._aligned([key.upper() for key in self._columns])
+
+    def row(self, event: ProcessEvent) -> bytes:
+        if event.type == "lost":
+            return f"{self._clock.local(event.boottime_ns)} lost {_loss(event)}\n".encode()
+        values = event.as_dict()
+        return self._aligned([_cell(event, key, values.get(key)) for key in self._columns])
+
+    def _aligned(self, cells: list[str]) -> bytes:
+        for index, cell in enumerate(cells[:-1]):
+            self._widths[index] = max(self._widths[index], min(len(cell), _WIDEST))
+        padded = [cell.ljust(width) for cell, width in zip(cells[:-1], self._widths)]
+        return " ".join([*padded, cells[-1]]).rstrip(" ").encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _cell(event: ProcessEvent, key: str, value: object) -> str:
+    if key == "argv":
+        return _arguments(event) if event.type != "fork" else ""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return display(value)
+    if key == "flags" and isinstance(value, list):
+        return ",".join(value)
+    return json(value).decode() if isinstance(value, (dict, list)) else str(value)
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object a line, with all its keys or with those of `columns`; notices of loss always with all."""
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self._columns = frozenset(columns) if columns is not None else None
 
     def header(self) -> bytes:
         return b""
 
     def row(self, event: ProcessEvent) -> bytes:
-        return json(event.as_dict()) + b"\n"
+        values = event.as_dict()
+        if self._columns is not None and event.type != "lost":
+            values = _chosen(values, self._columns)
+        return json(values) + b"\n"
 
 
 class Csv:
-    """A column for each key of the JSON lines."""
+    """A column for each key of the JSON lines, or for those of `columns`."""
+
+    def __init__(self, columns: Sequence[str] = COLUMNS) -> None:
+        self._columns = tuple(columns)
 
     def header(self) -> bytes:
-        return csv_row(COLUMNS)
+        return csv_row(self._columns)
 
     def row(self, event: ProcessEvent) -> bytes:
         values = event.as_dict()
-        return csv_row([values.get(key) for key in COLUMNS])
+        return csv_row([values.get(key) for key in self._columns])
 
 
-def writer(format: str) -> Writer:
-    """The writer for `table`, `json` or `csv`."""
+def _chosen(values: dict[str, Any], columns: frozenset[str]) -> dict[str, Any]:
+    """The values of these keys, and what `incomplete` and `raw` say of them."""
+    found = {key: value for key, value in values.items() if key in columns}
+    for mark in ("incomplete", "raw"):
+        about = {key: text for key, text in values.get(mark, {}).items() if key in columns}
+        if about:
+            found[mark] = about
+    return found
+
+
+def writer(format: str, columns: Sequence[str] | None = None) -> Writer:
+    """The writer for `table`, `json` or `csv`, with the columns of the format or those that were chosen."""
     if format == "json":
-        return JsonLines()
-    return Csv() if format == "csv" else Table()
+        return JsonLines(columns)
+    if format == "csv":
+        return Csv(columns) if columns is not None else Csv()
+    return Columns(columns) if columns is not None else Table()
 
 
 def duration(nanoseconds: int) -> str:
@@ -97,6 +162,11 @@ def _line(*cells: object) -> bytes:
     return line.rstrip(" ").encode("utf-8", "backslashreplace") + b"\n"
 
 
+def _loss(event: ProcessEvent) -> str:
+    kind = f" {event.events}" if event.events else ""
+    return f"{event.count}{kind} events are missing: {event.cause}"
+
+
 def _result(event: ProcessEvent) -> str:
     if event.signal is None:
         return str(event.exit_code)
@@ -104,7 +174,9 @@ def _result(event: ProcessEvent) -> str:
 
 
 def _arguments(event: ProcessEvent) -> str:
-    reason = event.incomplete and event.incomplete.get("argv")
+    reason = event.incomplete.get("argv") if event.incomplete else None
+    if event.type == "exec_failed":
+        return _attempt(event, reason)
     if event.argv is None:
         return "[unreadable]" if reason else "?"
     text = quote(event.argv)
@@ -112,3 +184,17 @@ def _arguments(event: ProcessEvent) -> str:
     if event.inherited or event.type == "fork":
         text = f"[{text}]"
     return f"{text} [{reason}]" if reason else text
+
+
+def _attempt(event: ProcessEvent, reason: str | None) -> str:
+    """What was tried: the file stands in the place of the name that the program would have had."""
+    parts = ["[unreadable]" if event.filename is None else quote([event.filename])]
+    if event.argv and len(event.argv) > 1:
+        parts.append(quote(event.argv[1:]))
+    if reason:
+        parts.append(f"[{reason}]")
+    if event.dirfd is not None:
+        at = f"dirfd {event.dirfd}" if event.dirfd != _AT_FDCWD else ""
+        flags = f"at_flags {event.at_flags:#x}" if event.at_flags else ""
+        parts.append(f"[{' '.join(filter(None, (at, flags)))}]")
+    return " ".join(parts)

@@ -9,13 +9,14 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 import snoopkit
 from snoopkit.render import WallClock
 
-from .model import ProcessEvent
+from .identity import container, path
+from .model import GROUPS, ProcessEvent
 from .processes import Command, Processes
 from .procfs import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from types import TracebackType
     from typing import Any, Self
 
@@ -35,12 +36,19 @@ _AUDIT_UNSUPPORTED = 0x10
 _MAY_REPEAT = 0x20
 _IO_UNSUPPORTED = 0x40
 _INTERPRETER_TRUNCATED = 0x80
+_CGROUP_TRUNCATED = 0x100
+_EXE_TRUNCATED = 0x200
+_CWD_TRUNCATED = 0x400
 
 # exec_event.how
 _IS_SCRIPT = 0x01
 _HAS_SETID = 0x20
 _HOW_FLAGS = ((0x02, "memfd"), (0x04, "deleted"), (0x08, "upper_layer"))
 _IS_SECURE = 0x10
+
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+_CAPABILITY_SETS = ("inheritable", "permitted", "effective", "bounding", "ambient")
+_AT_FDCWD = -100
 
 _NO_AUDIT_ID = 0xFFFFFFFF  # loginuid or sessionid of what no login started
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -59,7 +67,7 @@ class Stream:
 
     Exits wait up to `settle` seconds for the kernel's final account of the process, and what comes after them waits
     too, so that the order stays. `sees_credentials` says that this kernel tells of changes of user and group before
-    they happen. Memory is bounded, see `Processes`.
+    they happen, `groups` which of the package's options are on. Memory is bounded, see `Processes`.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class Stream:
         *,
         settle: float = 0.0,
         sees_credentials: bool = True,
+        groups: Collection[str] = (),
         max_held: int = _MAX_HELD,
     ) -> None:
         self.processes = processes if processes is not None else Processes()
@@ -75,6 +84,10 @@ class Stream:
         self._settle_ns = int(settle * 1e9)
         self._sees_credentials = sees_credentials
         self._max_held = max_held
+        self._has_cgroups = "with_cgroups" in groups
+        self._has_namespaces = "with_namespaces" in groups
+        self._has_paths = "with_paths" in groups
+        self._has_capabilities = "with_capabilities" in groups
         self._clock = WallClock()
         self._latest_ns = 0
         # From an exit that may be repeated or is not settled on, everything waits.
@@ -86,6 +99,7 @@ class Stream:
         self._prepared: dict[int, Any] = {}
         self._takers = {
             "exec_event": self._exec,
+            "fail_event": self._fail,
             "exit_event": self._exit,
             "fork_event": self._fork,
             "free_event": self._free,
@@ -159,6 +173,11 @@ class Stream:
         event.egid = record.egid
         event.comm = record.comm
         event.tty = record.tty or None
+        if self._has_cgroups:
+            _set_cgroup(event, record)
+        if self._has_namespaces:
+            event.namespaces = dict(zip(_NAMESPACES, record.namespaces, strict=True))
+            event.namespaces["inner_pid"] = record.inner_pid
         if record.header.flags & _AUDIT_UNSUPPORTED:
             event.mark("loginuid", "unsupported")
             event.mark("sessionid", "unsupported")
@@ -195,12 +214,44 @@ class Stream:
                 event.mark("filename", "truncated")
         if record.how:
             self._set_how(event, record)
+        if self._has_paths:
+            event.exe, event.cwd = path(record.exe), path(record.cwd)
+            if flags & _EXE_TRUNCATED:
+                event.mark("exe", "truncated")
+            if flags & _CWD_TRUNCATED:
+                event.mark("cwd", "truncated")
+        if self._has_capabilities:
+            sets = zip(_CAPABILITY_SETS, record.capabilities, strict=True)
+            event.capabilities = {name: f"{bits:016x}" for name, bits in sets}
         if record.old_tid != record.pid:
             event.old_tid = record.old_tid
         if self._prepared:
             self._set_credentials(event, record)
         command = Command(event.argv, size_bytes, reason)
         self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
+        return event
+
+    def _fail(self, record: Any) -> ProcessEvent:
+        from errno import errorcode
+
+        event = self._event("exec_failed", record)
+        flags = record.header.flags
+        event.errno = record.error
+        event.error = errorcode.get(record.error, f"E{record.error}")
+        if record.dirfd != _AT_FDCWD or record.at_flags:
+            event.dirfd = record.dirfd
+            event.at_flags = record.at_flags
+        if flags & _FILENAME_UNREADABLE:
+            event.mark("filename", "unreadable")
+        else:
+            event.filename = record.filename
+        if flags & _ARGV_UNREADABLE:
+            event.argv = record.argv or None
+            event.mark("argv", "unreadable")
+        else:
+            event.argv = record.argv
+            if flags & _ARGV_TRUNCATED:
+                event.mark("argv", "truncated")
         return event
 
     def _set_how(self, event: ProcessEvent, record: Any) -> None:
@@ -311,6 +362,14 @@ def _whole_argv(record: Any) -> list[str] | None:
     return data[:-1].decode("utf-8", "surrogateescape").split("\0")
 
 
+def _set_cgroup(event: ProcessEvent, record: Any) -> None:
+    # On a host with both versions one of them has nearly all processes in its root.
+    event.cgroup = path(record.cgroup or record.cgroup_v1)
+    event.container = container(record.cgroup, record.cgroup_v1)
+    if record.header.flags & _CGROUP_TRUNCATED:
+        event.mark("cgroup", "truncated")
+
+
 def _set_command(event: ProcessEvent, command: Command | None) -> None:
     if command is not None:
         event.argv = command.argv
@@ -351,21 +410,67 @@ def package_path() -> str:
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpf", "package.json")
 
 
+# By each program its twin for kernels that refuse programs with typed arguments.
+_TWINS = {
+    "on_exec": "on_exec_raw",
+    "on_exit": "on_exit_raw",
+    "on_fork": "on_fork_raw",
+    "on_prepare": "on_prepare_raw",
+    "on_free": "on_free_raw",
+}
+_ALWAYS = ("on_exec", "on_exit", "on_fork")
+
+
+def _hooks(failed: bool, settles: bool) -> list[str]:
+    """The programs beside those that always run, as far as this kernel has hooks for them."""
+    hooks = []
+    if snoopkit.supports("tp_btf/sched_prepare_exec"):
+        hooks.append("on_prepare")
+    if settles and snoopkit.supports("tp_btf/sched_process_free"):
+        hooks.append("on_free")
+    if failed:
+        calls = ("execve", "execveat")
+        if all(snoopkit.supports(f"tp/syscalls/sys_exit_{call}") for call in calls):
+            hooks += [f"on_fail_{call}" for call in calls]
+        else:
+            hooks.append("on_fail_raw")
+    return hooks
+
+
+def _run(package: snoopkit.Package, hooks: list[str], **how: Any) -> snoopkit.Snoop:
+    try:
+        return snoopkit.run(package, enable=hooks, **how)
+    except snoopkit.UnsupportedError as error:
+        if not error.feature.removeprefix("?").startswith("tp_btf/"):
+            raise
+    twins = [_TWINS.get(name, name) for name in (*_ALWAYS, *hooks)]
+    return snoopkit.run(package, enable=twins, disable=_ALWAYS, **how)
+
+
 class Trace:
     """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
 
     Nothing is read unless the caller iterates or polls: there is no thread.
     """
 
-    def __init__(self, *, buffer_bytes: int | None = None, settle: float = SETTLE_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        failed: bool = False,
+        columns: Iterable[str] = (),
+        settle: float = SETTLE_SECONDS,
+        buffer_bytes: int | None = None,
+        transport: str | None = None,
+    ) -> None:
         package = snoopkit.Package.read(package_path())
-        sees_credentials = snoopkit.supports("tp_btf/sched_prepare_exec") is True
-        enable = ["on_prepare"] if sees_credentials else []
-        if settle > 0 and snoopkit.supports("tp_btf/sched_process_free"):
-            enable.append("on_free")
-        self._snoop = snoopkit.run(package, buffer_bytes=buffer_bytes, enable=enable)
+        wanted = set(columns)
+        groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
+        hooks = _hooks(failed, settle > 0)
+        self._snoop = _run(package, hooks, options=groups, buffer_bytes=buffer_bytes, transport=transport)
         self._stream = Stream(
-            settle=settle if "on_free" in enable else 0.0, sees_credentials=sees_credentials
+            settle=settle if "on_free" in hooks else 0.0,
+            sees_credentials="on_prepare" in hooks,
+            groups=[name for name, is_on in groups.items() if is_on],
         )
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
@@ -442,12 +547,26 @@ class Trace:
         self.close()
 
 
-def trace(*, buffer_bytes: int | None = None, settle: float = SETTLE_SECONDS) -> Trace:
+def trace(
+    *,
+    failed: bool = False,
+    columns: Iterable[str] = (),
+    settle: float = SETTLE_SECONDS,
+    buffer_bytes: int | None = None,
+    transport: str | None = None,
+) -> Trace:
     """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
 
+    `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower. What costs more
+    is collected only where `columns` names it: `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
+
+    Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of the
+    process, which is there once its parent has reaped it; 0 doesn't wait, and no `cpu_ns` is exact then.
+
     `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; forks and exits have one of a
-    quarter. Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of
-    the process, which is there once its parent has reaped it; 0 doesn't wait, and no `cpu_ns` is exact then.
+    quarter. `transport` is "perf" (the same as None) or "ring".
     Raises LoadError, AttachError or UnsupportedError where the kernel refuses.
     """
-    return Trace(buffer_bytes=buffer_bytes, settle=settle)
+    return Trace(
+        failed=failed, columns=columns, settle=settle, buffer_bytes=buffer_bytes, transport=transport
+    )

@@ -16,8 +16,8 @@ SOURCES = Path(__file__).parents[2] / "src/execsnoop/bpf"
     not shutil.which("clang-14"), reason="the committed bytes are those of Debian 12's clang-14"
 )
 def test_the_shipped_package_is_what_its_sources_give(tmp_path: Path) -> None:
-    for name in ("execsnoop.bpf.c", "execsnoop.h", "kernel.h"):
-        shutil.copy(SOURCES / name, tmp_path)
+    for source in (*SOURCES.glob("*.c"), *SOURCES.glob("*.h")):
+        shutil.copy(source, tmp_path)
     package = snoopkit.build(tmp_path / "execsnoop.bpf.c", tmp_path / "execsnoop.h", clang="clang-14")
     package.write(tmp_path / "package.json")
     made, shipped = (tmp_path / "package.json").read_bytes(), (SOURCES / "package.json").read_bytes()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,14 +44,22 @@ def marker() -> str:
 
 
 def watch(
-    *command: str, status: int | None = 0, options: dict[str, Any] | None = None, **how: Any
+    *command: str,
+    status: int | None = 0,
+    options: dict[str, Any] | None = None,
+    linger: float = 0.0,
+    **how: Any,
 ) -> tuple[list[ProcessEvent], str]:
-    """Run a command under a trace: all events of the machine meanwhile, and what the command printed."""
+    """Run a command under a trace: all events of the machine meanwhile and `linger` seconds longer, and what the
+    command printed."""
     events: list[ProcessEvent] = []
     with execsnoop.trace(**(options or {})) as trace:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as process:
             while process.poll() is None:
                 events += trace.poll(0.05)
+            until = time.monotonic() + linger
+            while (left := until - time.monotonic()) > 0:
+                events += trace.poll(left)
             assert process.stdout is not None
             printed = process.stdout.read()
         for lot in trace.finish():
@@ -76,12 +85,14 @@ def one(events: Sequence[ProcessEvent]) -> ProcessEvent:
 class Command:
     """A running `execsnoop` whose hooks are attached; `end()` gives its lines and its messages."""
 
+    PROGRAM = (sys.executable, "-m", "execsnoop")
+
     def __init__(self, *options: str, output: Path) -> None:
         self.output = output
         ready, write = os.pipe()
         with output.open("wb") as stdout:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "execsnoop", "--ready-fd", str(write), *options],
+                [*self.PROGRAM, "--ready-fd", str(write), *options],
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 pass_fds=[write],

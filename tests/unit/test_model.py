@@ -86,6 +86,23 @@ def test_keys_of_a_fork_stand_in_the_promised_order() -> None:
     )
 
 
+def test_keys_of_a_failed_exec_stand_in_the_promised_order() -> None:
+    event = make_exec(type="exec_failed", errno=2, error="ENOENT", dirfd=3, at_flags=0)
+    assert " ".join(event.as_dict()) == (
+        "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
+        "errno error filename dirfd at_flags argv"
+    )
+
+
+def test_what_was_asked_for_stands_where_promised() -> None:
+    event = make_exec(cgroup="/", container={"id": "1", "runtime": None}, namespaces={"net": 1})
+    event.exe, event.cwd, event.capabilities = "/bin/true", "/", {"effective": "0"}
+    assert " ".join(event.as_dict()) == (
+        "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm cgroup container namespaces "
+        "argv argv_size_bytes filename exe cwd capabilities"
+    )
+
+
 def test_every_key_is_a_column() -> None:
     event = make_exec(comm="\udcff")
     event.mark("argv", "truncated")

@@ -10,7 +10,7 @@ import shlex
 import pytest
 
 from execsnoop.model import COLUMNS, ProcessEvent
-from execsnoop.rows import Csv, JsonLines, Table, duration
+from execsnoop.rows import Columns, Csv, JsonLines, Table, duration
 
 HOSTILE = b"a\nb\x1b]0;t\x07\xff\xe2\x80\xae'\"$(id)".decode("utf-8", "surrogateescape")
 
@@ -113,3 +113,53 @@ def test_csv_has_a_cell_for_every_column() -> None:
 )
 def test_durations_for_people(nanoseconds: int, shown: str) -> None:
     assert duration(nanoseconds) == shown
+
+
+def make_fail(**values: object) -> ProcessEvent:
+    return make_event("exec_failed", errno=2, error="ENOENT", **values)
+
+
+def test_a_failed_exec_shows_the_file_that_was_tried() -> None:
+    assert cells(make_fail(filename="/a/env", argv=["env", "x y"]))[1:] == [
+        *("fail", "42", "1", "1000", "x", "ENOENT", "/a/env", "'x", "y'")
+    ]
+    unreadable = make_fail(filename="/a/env")
+    unreadable.mark("argv", "unreadable")
+    assert cells(unreadable)[7:] == ["/a/env", "[unreadable]"]
+    nothing = make_fail(dirfd=-100, at_flags=0x10000)
+    nothing.mark("filename", "unreadable")
+    assert cells(nothing)[7:] == ["[unreadable]", "[at_flags", "0x10000]"]
+    assert cells(make_fail(filename="x", argv=["x"], dirfd=3, at_flags=0))[7:] == ["x", "[dirfd", "3]"]
+
+
+class TestColumns:
+    def test_cells(self) -> None:
+        table = Columns(["pid", "signal", "flags", "container", "cpu_exact", "argv"])
+        assert table.header().split() == b"PID SIGNAL FLAGS CONTAINER CPU_EXACT ARGV".split()
+        event = make_event(argv=["a b"], flags=["memfd", "setuid"], container={"id": "7", "runtime": None})
+        assert table.row(event) == b'42         memfd,setuid {"id":"7","runtime":null}           \'a b\'\n'
+        assert table.row(make_exit(9, argv=["x"], cpu_exact=True)).split() == b"42 SIGKILL true x".split()
+
+    def test_hostile_bytes(self) -> None:
+        row = Columns(["comm", "filename"]).row(make_event(comm="\x1b[2J\n", filename=HOSTILE))
+        assert row.count(b"\n") == 1 and not any(byte < 0x20 for byte in row[:-1])
+
+    def test_a_notice_of_loss(self) -> None:
+        lost = ProcessEvent("lost", 1_000, 1_000, None)
+        lost.count, lost.cause, lost.events = 3, "buffer_full", "exec"
+        assert Columns(["pid"]).row(lost).endswith(b" lost 3 exec events are missing: buffer_full\n")
+        assert json.loads(JsonLines(["pid"]).row(lost))["cause"] == "buffer_full"
+
+    def test_of_json_and_csv(self) -> None:
+        event = make_event(argv=["a"], comm="\udcff", filename="\udcfe")
+        event.mark("argv", "truncated")
+        assert json.loads(JsonLines(["comm", "pid"]).row(event)) == {
+            "pid": 42,
+            "comm": "\N{REPLACEMENT CHARACTER}",
+            "raw": {"comm": "/w=="},
+        }
+        assert json.loads(JsonLines(["argv"]).row(event)) == {
+            "argv": ["a"],
+            "incomplete": {"argv": "truncated"},
+        }
+        assert Csv(["pid", "ppid"]).header() + Csv(["pid", "ppid"]).row(event) == b"pid,ppid\n42,1\n"

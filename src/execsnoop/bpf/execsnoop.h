@@ -8,6 +8,7 @@
 #define FORK 3
 #define FREE 4
 #define PREPARE 5
+#define FAIL 6
 
 /* header.flags: what a record doesn't tell in full */
 #define ARGV_TRUNCATED 0x01
@@ -18,6 +19,9 @@
 #define MAY_REPEAT 0x20        /* an exit, where the kernel can't tell the last thread's */
 #define IO_UNSUPPORTED 0x40    /* no CONFIG_TASK_IO_ACCOUNTING */
 #define INTERPRETER_TRUNCATED 0x80
+#define CGROUP_TRUNCATED 0x100
+#define EXE_TRUNCATED 0x200
+#define CWD_TRUNCATED 0x400
 
 /* exec_event.how */
 #define IS_SCRIPT 0x01  /* interpreter is what runs instead of the file asked for */
@@ -27,16 +31,25 @@
 #define IS_SECURE 0x10  /* AT_SECURE: credentials or capabilities were gained */
 #define HAS_SETID 0x20  /* set-user-ID or set-group-ID mode: did it change anything? see PREPARE */
 
-struct record_header {
-	__u16 type;
-	__u16 flags;
-	__u32 size_bytes; /* of the whole record, its tail included */
-	__u64 boottime_ns;
-};
+/* process.namespaces */
+#define NS_CGROUP 0
+#define NS_IPC 1
+#define NS_MNT 2
+#define NS_NET 3
+#define NS_PID 4
+#define NS_TIME 5
+#define NS_USER 6
+#define NS_UTS 7
+#define NAMESPACES 8
+
+/* exec_event.capabilities */
+#define CAP_SETS 5 /* inheritable, permitted, effective, bounding, ambient, as in /proc */
 
 /* Which process, and whose. Credentials are those in the initial user namespace, pids those of the
  * initial pid namespace. start_boottime_ns is the group leader's and makes (pid, start_boottime_ns)
- * unique until reboot.
+ * unique until reboot. namespaces and inner_pid, the number in the process's own, are 0 unless asked
+ * for, and so are the sizes of the cgroups' paths in the tail: the names from the leaf to the root, each
+ * with its NUL, on version 2 and, where it is another hierarchy, that of version 1's memory controller.
  */
 #define PROCESS_MEMBERS                                                                            \
 	__u64 start_boottime_ns;                                                                   \
@@ -50,7 +63,13 @@ struct record_header {
 	__u32 loginuid;                                                                            \
 	__u32 sessionid;                                                                           \
 	char comm[16];                                                                             \
-	char tty[16];
+	char tty[16];                                                                              \
+	__u32 namespaces[NAMESPACES];                                                              \
+	__u32 inner_pid;                                                                           \
+	__u32 cgroup_size_bytes;                                                                   \
+	__u32 cgroup_v1_size_bytes;
+
+#define CGROUP_PARTS "cgroup=strings[cgroup_size_bytes],cgroup_v1=strings[cgroup_v1_size_bytes]"
 
 /* What a process used so far, as the kernel accounts it: without what its reaped children used. */
 #define ACCOUNT_MEMBERS                                                                            \
@@ -63,26 +82,46 @@ struct record_header {
 	__u64 read_bytes;                                                                          \
 	__u64 write_bytes;
 
-/* A process runs another program. The tail is filename, as it was asked for, without a NUL; for a
- * script its interpreter, likewise; and argv, each string with its NUL unless the cut fell into it.
+/* A process runs another program. The tail has, behind the cgroups, filename, as it was asked for,
+ * without a NUL; for a script its interpreter, likewise; where asked for the names on the way from
+ * the file that runs, and from the working directory, to the root; and argv, each string with its NUL
+ * unless the cut fell into it.
  */
 struct exec_event {
-	struct record_header header;
+	struct snoopkit_header header;
 	PROCESS_MEMBERS
 	__u32 how;
+	__u64 capabilities[CAP_SETS];
 	__u32 old_tid;         /* of the thread that called exec; it is pid afterwards */
 	__u32 argv_size_bytes; /* in the process, every NUL counted */
 	__u32 argv_captured_bytes;
 	__u32 filename_size_bytes;
 	__u32 interpreter_size_bytes;
-	char tail[] __attribute__((btf_decl_tag("snoopkit.tail:filename=text[filename_size_bytes],"
-						"interpreter=text[interpreter_size_bytes],"
-						"argv=strings[argv_captured_bytes]")));
-} __attribute__((btf_decl_tag("snoopkit.event:events:header.type=1")));
+	__u32 exe_size_bytes;
+	__u32 cwd_size_bytes;
+	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS ",filename=text[filename_size_bytes],"
+					       "interpreter=text[interpreter_size_bytes],"
+					       "exe=strings[exe_size_bytes],"
+					       "cwd=strings[cwd_size_bytes],"
+					       "argv=strings[argv_captured_bytes]");
+} SNOOPKIT_EVENT(events, EXEC);
+
+/* A process could not run another program. The tail is as above. */
+struct fail_event {
+	struct snoopkit_header header;
+	PROCESS_MEMBERS
+	__u32 error;
+	__s32 dirfd; /* of execveat(), as at_flags; -100 and 0 of execve() */
+	__u32 at_flags;
+	__u32 filename_size_bytes;
+	__u32 argv_captured_bytes;
+	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS ",filename=text[filename_size_bytes],"
+					       "argv=strings[argv_captured_bytes]");
+} SNOOPKIT_EVENT(events, FAIL);
 
 /* Comes before the exec of a thread (tid) if that is to change the effective user or group. */
 struct prepare_event {
-	struct record_header header;
+	struct snoopkit_header header;
 	__u64 start_boottime_ns;
 	__u32 pid;
 	__u32 tid;
@@ -90,34 +129,36 @@ struct prepare_event {
 	__u32 old_egid;
 	__u32 new_euid;
 	__u32 new_egid;
-} __attribute__((btf_decl_tag("snoopkit.event:events:header.type=5")));
+} SNOOPKIT_EVENT(events, PREPARE);
 
 /* A process is gone, with all its threads: tid is the last one's, comm the group leader's. The
  * account lacks what the last threads used since they were last switched.
  */
 struct exit_event {
-	struct record_header header;
+	struct snoopkit_header header;
 	PROCESS_MEMBERS
 	ACCOUNT_MEMBERS
 	__u32 status; /* as wait() gives it */
-} __attribute__((btf_decl_tag("snoopkit.event:life:header.type=2")));
+	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS);
+} SNOOPKIT_EVENT(life, EXIT);
 
 /* A process, the one described, made another; threads are none. */
 struct fork_event {
-	struct record_header header;
+	struct snoopkit_header header;
 	PROCESS_MEMBERS
 	__u32 child_pid;
 	__u64 child_start_boottime_ns;
 	__u64 clone_flags; /* without the signal for the parent */
-} __attribute__((btf_decl_tag("snoopkit.event:life:header.type=3")));
+	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS);
+} SNOOPKIT_EVENT(life, FORK);
 
 /* A process that ended was reaped: its account is final. */
 struct free_event {
-	struct record_header header;
+	struct snoopkit_header header;
 	__u64 start_boottime_ns;
 	__u32 pid;
 	__u32 unused;
 	ACCOUNT_MEMBERS
-} __attribute__((btf_decl_tag("snoopkit.event:life:header.type=4")));
+} SNOOPKIT_EVENT(life, FREE);
 
 #endif

@@ -27,7 +27,9 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 };
 
-#define BPF_F_CURRENT_CPU 0xffffffffULL
+enum cgroup_subsys_id {
+	memory_cgrp_id = 0, /* its value is the running kernel's */
+};
 
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
@@ -35,6 +37,7 @@ enum bpf_map_type {
 #define S_ISUID 0004000
 #define S_ISGID 0002000
 #define S_IXGRP 0000010
+#define TS_COMPAT 0x2 /* x86: a 32-bit system call */
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -51,11 +54,29 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	__u64 val; /* two halves before 6.3 */
+} kernel_cap_t;
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct user_namespace {
+	struct ns_common ns;
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
 	kuid_t euid;
 	kgid_t egid;
+	kernel_cap_t cap_inheritable;
+	kernel_cap_t cap_permitted;
+	kernel_cap_t cap_effective;
+	kernel_cap_t cap_bset;
+	kernel_cap_t cap_ambient;
+	struct user_namespace *user_ns;
 };
 
 struct mm_struct {
@@ -91,7 +112,84 @@ struct sched_entity {
 	__u64 sum_exec_runtime;
 };
 
+struct thread_info {
+	unsigned int status;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct uts_namespace {
+	struct ns_common ns;
+};
+
+struct ipc_namespace {
+	struct ns_common ns;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct time_namespace {
+	struct ns_common ns;
+};
+
+struct cgroup_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct uts_namespace *uts_ns;
+	struct ipc_namespace *ipc_ns;
+	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+	struct time_namespace *time_ns;
+	struct cgroup_namespace *cgroup_ns;
+};
+
+struct kernfs_node {
+	struct kernfs_node *__parent;
+	const char *name;
+};
+
+struct kernfs_node___before_6_15 {
+	struct kernfs_node *parent;
+};
+
+struct cgroup_root;
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[1];
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
 	struct sched_entity se;
 	struct mm_struct *mm;
@@ -105,8 +203,12 @@ struct task_struct {
 	__u64 start_boottime;
 	unsigned long min_flt;
 	unsigned long maj_flt;
+	struct pid *thread_pid;
 	const struct cred *cred;
 	char comm[16];
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
 	struct signal_struct *signal;
 	kuid_t loginuid;        /* with CONFIG_AUDIT only */
 	unsigned int sessionid; /* with CONFIG_AUDIT only */
@@ -137,8 +239,23 @@ struct dentry {
 	struct super_block *d_sb;
 };
 
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
 struct path {
+	struct vfsmount *mnt;
 	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path pwd;
 };
 
 struct file {
@@ -151,6 +268,16 @@ struct linux_binprm {
 	struct cred *cred;
 	const char *filename;
 	const char *interp;
+};
+
+struct pt_regs {
+	unsigned long bx;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long r8;
+	unsigned long orig_ax;
 };
 
 /* Exists since 6.16, where the hook itself says whether the whole process is gone. */

@@ -1,0 +1,58 @@
+"""Whose a process is: the container that its control group belongs to."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["container", "path"]
+
+_HEX = frozenset("0123456789abcdef")
+# What runtimes call their groups, before the container's id.
+_PREFIXES = {
+    "docker-": "docker",
+    "libpod-": "podman",
+    "cri-containerd-": "containerd",
+    "nerdctl-": "containerd",
+    "crio-": "cri-o",
+}
+# The name of the group above, where a runtime uses the bare id.
+_PARENTS = {"docker": "docker", "libpod_parent": "podman", "lxc": "lxc"}
+
+
+def path(names: Sequence[str]) -> str:
+    """The path of which these are the names from the leaf to the root."""
+    return "/" + "/".join(reversed(names))
+
+
+def container(*paths: Sequence[str]) -> dict[str, str | None] | None:
+    """`id` and `runtime` of the innermost container that one of the groups' paths tells of, each the names from the
+    leaf to the root; None if it is in none. The runtime is None where only the id gives it away."""
+    for names in paths:
+        for level, name in enumerate(names):
+            above = names[level + 1] if level + 1 < len(names) else ""
+            found = _named(name, above)
+            if found is not None:
+                return {"id": found[0], "runtime": found[1]}
+    return None
+
+
+def _named(name: str, above: str) -> tuple[str, str | None] | None:
+    plain = name.removesuffix(".scope")
+    for prefix, runtime in _PREFIXES.items():
+        if plain.startswith(prefix) and _is_id(plain.removeprefix(prefix)):
+            return plain.removeprefix(prefix), runtime
+    if name.startswith("lxc.payload."):
+        return name.removeprefix("lxc.payload."), "lxc"
+    if name.startswith("machine-") and name.endswith(".scope"):
+        return plain.removeprefix("machine-"), "systemd-nspawn"
+    if above == "lxc":
+        return name, "lxc"
+    if _is_id(plain):
+        return plain, "containerd" if above.startswith("cri-containerd") else _PARENTS.get(above)
+    return None
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 64 and _HEX.issuperset(text)
