@@ -187,6 +187,43 @@ def test_the_same_name_twice_is_refused() -> None:
         layout.struct_type(Btf.parse(writer.blob()), outer)
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_enumerations_as_later_clangs_write_them(wide: bool) -> None:
+    """With their sign, and as BTF_KIND_ENUM64 where they have 8 bytes."""
+    writer = BtfWriter()
+    size = 8 if wide else 4
+    low, high = -(1 << 8 * size - 1), (1 << 8 * size) - 1
+    signed = writer.enum("s", size, [("LOW", low), ("MINUS", -1)], signed=True, wide=wide)
+    unsigned = writer.enum("u", size, [("HIGH", high), ("ONE", 1)], wide=wide)
+    members = [(name, (signed, unsigned)[n % 2], 8 * size * n) for n, name in enumerate("abcdef")]
+    outer = writer.struct("outer", 6 * size, members)
+    struct = layout.struct_type(Btf.parse(writer.blob()), outer)
+    numbers = (low, high, -1, 1, -7, 7)
+    data = b"".join((number & high).to_bytes(size, "little") for number in numbers)
+    values = _decode.Program(*layout.plan(struct), False, None, events.nested_class).read(data)
+    assert [*values] == ["LOW", "HIGH", "MINUS", "ONE", -7, 7]
+
+
+def test_a_forward_declaration_is_good_for_pointers_only() -> None:
+    writer = BtfWriter()
+    forward = writer.fwd("nowhere")
+    pointer = writer.ptr(writer.type_tag("user", forward))
+    good = writer.struct("good", 8, [("p", pointer, 0)])
+    struct = layout.struct_type(Btf.parse(writer.blob()), good)
+    assert (struct.members[0].type.spelling, struct.members[0].type.size_bytes) == ("struct nowhere *", 8)
+    assert str(struct) == "struct nowhere;\nstruct good {\n\tstruct nowhere *p;\n};\n"
+    writer.struct("bad", 8, [("whole", forward, 0)])
+    with pytest.raises(PackageError, match="has no size"):
+        Btf.parse(writer.blob())
+
+
+def test_floats_that_depend_on_the_machine_are_refused() -> None:
+    writer = BtfWriter()
+    outer = writer.struct("outer", 16, [("f", writer.floating("long double", 16), 0)])
+    with pytest.raises(PackageError, match="'long double' has 16 bytes"):
+        layout.struct_type(Btf.parse(writer.blob()), outer)
+
+
 def test_a_struct_prints_as_c(witness: tuple[Btf, dict[str, Any]]) -> None:
     btf, _ = witness
     type_id = btf.find("nested", KIND_STRUCT)

@@ -63,27 +63,21 @@ U8 = INTEGERS[1]
 
 KINDS = (
     *[f"integer {one.spelling}" for one in INTEGERS],
-    *["bool", "char", "float", "double", "pointer", "pointer tagged", "pointer restrict", "typedef", "const"],
-    *["volatile", "declaration tag", *[f"enum {one.name}" for one in ENUMS]],
-    *[
-        "bit-field",
-        "bit-field bool",
-        "bit-field enum",
-        "bit-field 128",
-        "bit-field unnamed",
-        "bit-field of width 0",
-    ],
+    *[f"enum {one.name}" for one in ENUMS],
+    *["bool", "char", "float", "double", "typedef", "const", "volatile", "declaration tag"],
+    *["pointer", "pointer forward", "pointer function", "pointer tagged", "pointer restrict"],
+    *["bit-field", "bit-field bool", "bit-field enum", "bit-field 128", "bit-field crossing"],
+    *["bit-field unnamed", "bit-field of width 0"],
     *[
         "text",
         "octets",
         "array",
         "array of arrays",
         "array of structs",
-        "struct",
-        "union",
-        "anonymous struct",
+        "zero-length array",
+        "flexible array",
     ],
-    *["anonymous union", "empty struct", "zero-length array", "flexible array", "packed", "aligned"],
+    *["struct", "union", "anonymous struct", "anonymous union", "empty struct", "packed", "aligned"],
 )
 EXAMPLES = 1 + -(-200 // len(KINDS))  # of one struct for each kind; the first is the simplest of all
 
@@ -139,6 +133,10 @@ class Maker:
     def field(self, kind: str, depth: int) -> Field:
         self.hit.add(kind)
         first, _, rest = kind.partition(" ")
+        if kind == "bit-field crossing":  # nine bytes hold it
+            fields = [Field(self.new_name(), U8, 3), Field(self.new_name(), self.of(*INTEGERS[6:8]), 63)]
+            self.inner.append(Struct(f"{self.name}_{len(self.inner)}", tuple(fields), packed=True))
+            return Field(self.new_name(), self.inner[-1])
         if first == "bit-field":
             return self.bit_field(rest)
         if first == "anonymous":
@@ -156,7 +154,7 @@ class Maker:
         if first == "pointer":
             if rest == "restrict":
                 return Scalar("char *restrict", "pointer", 8)
-            return POINTERS[3] if rest else self.of(*POINTERS[:3])
+            return POINTERS[["", "forward", "function", "tagged"].index(rest)]
         if first in ("bool", "char", "float", "double"):
             return {"bool": BOOL, "char": CHAR, "float": FLOAT, "double": DOUBLE}[first]
         if first == "typedef":

@@ -60,6 +60,10 @@ def test_attributes_dict_and_repr() -> None:
         event.pid = 8
 
 
+def test_short_texts_are_one_object() -> None:
+    assert decode(WHOLE, RECORD).comm is decode(WHOLE, RECORD).comm
+
+
 def test_an_event_is_a_sequence_of_its_members() -> None:
     event = decode(WHOLE, RECORD)
     pid, pair, comm = event
