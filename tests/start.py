@@ -56,6 +56,7 @@ LIVE = (
         "execsnoop.processes",
         "execsnoop.procfs",
         "execsnoop.rows",
+        "execsnoop.snapshot",
         "execsnoop.stream",
         "snoopkit._core",
         "snoopkit.attach",

@@ -35,6 +35,9 @@ def main(argv: Sequence[str]) -> int:
         "(90 ns where there is no tracefs)",
     )
     parser.add_argument(
+        "--existing", action="store_true", help="show the processes that are there already, first"
+    )
+    parser.add_argument(
         "--columns",
         type=_columns,
         metavar="KEY[,KEY]",
@@ -63,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
             settle = 0.0 if is_watched else SETTLE_SECONDS
         source = trace(
             failed=options.failed,
+            existing=options.existing,
             columns=options.columns or (),
             settle=settle,
             buffer_bytes=options.buffer_size,

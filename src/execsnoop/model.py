@@ -83,6 +83,7 @@ _KEYS = {
     for type, keys in {
         "exec": _EVERY_LINE + _PROCESS + _EXEC,
         "exec_failed": _EVERY_LINE + _PROCESS + _FAILED,
+        "existing": _EVERY_LINE + _PROCESS + ("argv", "exe", "cwd"),
         "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
         "fork": _EVERY_LINE + _PROCESS + _FORK,
         "lost": _EVERY_LINE + _LOST,
@@ -118,7 +119,8 @@ def signal_name(number: int) -> str:
 
 
 class ProcessEvent:
-    """One exec, one failed exec, one fork, one exit, or a notice that events are missing.
+    """One exec, one failed exec, one fork, one exit, a process that was there before (`existing`), or a notice that
+    events are missing.
 
     Times and durations are in nanoseconds, `*_boottime_ns` on CLOCK_BOOTTIME and `unix_ns` since 1970, sizes in
     bytes. A value that doesn't apply to this type of event, or isn't known, is None; `incomplete` names those that

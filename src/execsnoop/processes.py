@@ -5,6 +5,8 @@ A process is (pid, start_boottime_ns), never the pid alone.
 
 from __future__ import annotations
 
+from .procfs import TICK_NS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Identity = tuple[int, int]
@@ -30,14 +32,18 @@ class Command:
 
 
 class Running:
-    """A process that still runs: its last command (None: not known), since when, and whether it is `inherited`."""
+    """A process that still runs: its last command (None: not known), since when, and whether it is `inherited`, or
+    was found running."""
 
-    __slots__ = ("command", "inherited", "since_ns")
+    __slots__ = ("command", "inherited", "is_found", "since_ns")
 
-    def __init__(self, command: Command | None, since_ns: int, inherited: bool) -> None:
+    def __init__(
+        self, command: Command | None, since_ns: int, inherited: bool, is_found: bool = False
+    ) -> None:
         self.command = command
         self.since_ns = since_ns
         self.inherited = inherited
+        self.is_found = is_found
 
 
 class Processes:
@@ -51,9 +57,24 @@ class Processes:
         self._running: dict[Identity, Running] = {}
         self._argv_bytes = 0
         self._uncertain_ns = 0
+        # Those that were there before: by pid, when they began, in ticks of /proc, and their command.
+        self._older: dict[int, tuple[int, Command]] = {}
+        self._looked_ns = 0
+
+    def found(self, pid: int, start_ticks: int, command: Command) -> None:
+        """A process was there before anything of it was seen, and ran this."""
+        self._older[pid] = (start_ticks, command)
+
+    def looked(self, boottime_ns: int) -> None:
+        """That was all that were found, and it took until then."""
+        self._looked_ns = boottime_ns
 
     def execed(self, process: Identity, command: Command, boottime_ns: int) -> None:
         """A process runs this command from now on."""
+        before = self._known(process)
+        if before is not None and before.is_found and boottime_ns <= self._looked_ns and before.command:
+            # What was found may be what it ran only afterwards; who inherited from it did so before.
+            before.command.argv, before.command.reason = None, "raced"
         self._set(process, Running(command, boottime_ns, False))
 
     def forked(self, parent: Identity, child: Identity) -> Command | None:
@@ -64,9 +85,10 @@ class Processes:
 
     def ended(self, process: Identity) -> Running | None:
         """What is known of a process that is gone, for the last time."""
-        running = self._running.pop(process, None)
+        running = self._known(process)
         if running is None:
             return None
+        del self._running[process]
         if running.command is not None:
             self._argv_bytes -= running.command.size_bytes
             if self._is_uncertain(process, running):
@@ -75,12 +97,21 @@ class Processes:
 
     def command(self, process: Identity) -> Command | None:
         """The command of a running process, None if it isn't known."""
-        running = self._running.get(process)
+        running = self._known(process)
         return None if running is None or self._is_uncertain(process, running) else running.command
 
     def doubt(self, until_ns: int) -> None:
         """Execs were missed: what was there by then may run another command than its parent's."""
         self._uncertain_ns = max(self._uncertain_ns, until_ns)
+
+    def _known(self, process: Identity) -> Running | None:
+        running = self._running.get(process)
+        if running is None and self._older:
+            older = self._older.pop(process[0], None)
+            if older is not None and older[0] == process[1] // TICK_NS:
+                running = Running(older[1], process[1], False, True)
+                self._set(process, running)
+        return running
 
     def _is_uncertain(self, process: Identity, running: Running) -> bool:
         return running.inherited and process[1] <= self._uncertain_ns

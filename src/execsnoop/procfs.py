@@ -1,48 +1,133 @@
-"""What /proc tells of a process, never of another one that has its pid by now."""
+"""What /proc tells of processes, never of another one that has the same pid by now."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["TICK_NS", "arguments", "start_ticks"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["TICK_NS", "Process", "arguments", "processes"]
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """The unit of start times in /proc."""
 
+_PF_KTHREAD = 0x00200000
+_PTS_MAJORS = range(136, 144)
+_TTY_MAJOR = 4
 
-def start_ticks(folder: int) -> int | None:
-    """When the process of an open /proc/PID began, in ticks of the boot clock; None if it is gone."""
-    text = _read(folder, "stat")
-    # The name may have anything in it, brackets too; what follows the last of them are numbers.
-    return int(text.rpartition(b")")[2].split()[19]) if text else None
+
+class Process:
+    """A process by its open folder in /proc, which stays that process's: what is gone reads as None."""
+
+    __slots__ = ("_flags", "_folder", "comm", "pid", "ppid", "start_ticks", "state", "tty")
+
+    def __init__(self, pid: int) -> None:
+        """OSError if there is no such process."""
+        self.pid = pid
+        self._folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        text = self.read("stat")
+        if text is None:
+            self.close()
+            raise ProcessLookupError(pid)
+        # The name may have anything in it, brackets too; what follows the last of them are numbers.
+        before, _, after = text.rpartition(b")")
+        fields = after.split()
+        self.comm = before.partition(b"(")[2].decode("utf-8", "surrogateescape")
+        self.state = fields[0].decode()
+        self.ppid = int(fields[1])
+        self.tty = _tty_name(int(fields[4]))
+        self._flags = int(fields[6])
+        self.start_ticks = int(fields[19])
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it runs one: kernel threads don't, nor does what has ended."""
+        return not self._flags & _PF_KTHREAD and self.state not in "ZX"
+
+    def arguments(self) -> list[str] | None:
+        """What stands in its memory of arguments, which it may have written over."""
+        data = self.read("cmdline")
+        if not data:
+            return None
+        # Who wrote a shorter title leaves the rest empty.
+        text = data.rstrip(b"\0") if data.endswith(b"\0\0\0") else data.removesuffix(b"\0")
+        return text.decode("utf-8", "surrogateescape").split("\0")
+
+    def ids(self) -> tuple[int, int, int, int] | None:
+        """uid, gid, euid, egid."""
+        lines = (self.read("status") or b"").splitlines()
+        found = {line.partition(b":")[0]: line.split()[1:] for line in lines if line[1:4] == b"id:"}
+        if b"Uid" not in found or b"Gid" not in found:
+            return None
+        users, groups = found[b"Uid"], found[b"Gid"]
+        return int(users[0]), int(groups[0]), int(users[1]), int(groups[1])
+
+    def number(self, name: str) -> int | None:
+        """That file's content, where it is a number."""
+        text = self.read(name)
+        return int(text) if text and text.strip().isdigit() else None
+
+    def link(self, name: str) -> str | None:
+        """Where that link leads."""
+        try:
+            return os.readlink(name, dir_fd=self._folder)
+        except OSError:
+            return None
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
+        except OSError:
+            return None
+        try:
+            parts = []
+            while part := os.read(file, 1 << 16):
+                parts.append(part)
+            return b"".join(parts)
+        except OSError:
+            return None
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+
+def processes() -> Iterator[Process]:
+    """Every process that runs a program, as far as this one may see it; each is closed before the next."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            process = Process(int(name))
+        except OSError:
+            continue
+        try:
+            if process.is_program:
+                yield process
+        finally:
+            process.close()
 
 
 def arguments(pid: int, start_boottime_ns: int) -> bytes | None:
     """What stands in a process's memory of arguments, each with its NUL; None if that process is gone."""
     try:
-        # An open folder stays that process's.
-        folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        process = Process(pid)
     except OSError:
         return None
     try:
-        if start_ticks(folder) != start_boottime_ns // TICK_NS:
-            return None
-        return _read(folder, "cmdline")
+        return process.read("cmdline") if process.start_ticks == start_boottime_ns // TICK_NS else None
     finally:
-        os.close(folder)
+        process.close()
 
 
-def _read(folder: int, name: str) -> bytes | None:
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
-    try:
-        parts = []
-        while part := os.read(file, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return None
-    finally:
-        os.close(file)
+def _tty_name(device: int) -> str | None:
+    """The kernel's name for a terminal, of the kinds that people sit at."""
+    major, minor = device >> 8 & 0xFFF, (device & 0xFF) | (device >> 12 & 0xFFF00)
+    if major in _PTS_MAJORS:
+        return f"pts{(major - _PTS_MAJORS.start << 8) + minor}"
+    if major == _TTY_MAJOR:
+        return f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}"
+    return None

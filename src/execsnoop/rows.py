@@ -22,6 +22,7 @@ __all__ = ["Columns", "Csv", "JsonLines", "Table", "duration", "writer"]
 
 _WIDEST = 40
 _AT_FDCWD = -100
+_WORDS = {"exec_failed": "fail", "existing": "exist"}  # of the EVENT column, where they are not the type's
 
 
 class Table:
@@ -44,10 +45,12 @@ class Table:
             result, took = str(event.child_pid), ""
         elif event.type == "exec_failed":
             result, took = event.error or "", ""
+        elif event.type == "existing":
+            result, took = "", ""
         else:
             result, took = _result(event), duration(event.duration_ns or 0)
         who = event.pid, event.ppid, event.uid, comm
-        kind = "fail" if event.type == "exec_failed" else event.type
+        kind = _WORDS.get(event.type, event.type)
         return _line(time, kind, *who, result, took, _arguments(event))
 
 

@@ -12,7 +12,8 @@ from snoopkit.render import WallClock
 from .identity import container, path
 from .model import GROUPS, ProcessEvent
 from .processes import Command, Processes
-from .procfs import arguments
+from .procfs import TICK_NS, arguments
+from .snapshot import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -457,6 +458,7 @@ class Trace:
         self,
         *,
         failed: bool = False,
+        existing: bool = False,
         columns: Iterable[str] = (),
         settle: float = SETTLE_SECONDS,
         buffer_bytes: int | None = None,
@@ -466,6 +468,7 @@ class Trace:
         wanted = set(columns)
         groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
         hooks = _hooks(failed, settle > 0)
+        began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         self._snoop = _run(package, hooks, options=groups, buffer_bytes=buffer_bytes, transport=transport)
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
@@ -474,6 +477,21 @@ class Trace:
         )
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
+        try:
+            found = look(self._stream.processes, began_ns, groups if existing else None)
+            if existing:
+                # What a second drain holds back is younger than the first; that is, than the snapshot.
+                records = [*self._snoop.poll(0), *self._snoop.poll(0)]
+                begun = {
+                    (record.child_pid, record.child_start_boottime_ns // TICK_NS)
+                    for record in records
+                    if record._struct == "fork_event"
+                }
+                self._pending = [event for event, ticks in found if (event.pid, ticks) not in begun]
+                self._pending = [*self._pending, *self._feed(records)][::-1]
+        except BaseException:
+            self._snoop.close()
+            raise
 
     def poll(self, timeout: float | None = None) -> list[ProcessEvent]:
         """The events that are there, waiting up to `timeout` seconds (None: for ever) for the first of them.
@@ -550,6 +568,7 @@ class Trace:
 def trace(
     *,
     failed: bool = False,
+    existing: bool = False,
     columns: Iterable[str] = (),
     settle: float = SETTLE_SECONDS,
     buffer_bytes: int | None = None,
@@ -557,7 +576,8 @@ def trace(
 ) -> Trace:
     """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
 
-    `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower. What costs more
+    `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower; `existing` for
+    the processes that are there already, first. What costs more
     is collected only where `columns` names it: `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
 
     Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of the
@@ -568,5 +588,10 @@ def trace(
     Raises LoadError, AttachError or UnsupportedError where the kernel refuses.
     """
     return Trace(
-        failed=failed, columns=columns, settle=settle, buffer_bytes=buffer_bytes, transport=transport
+        failed=failed,
+        existing=existing,
+        columns=columns,
+        settle=settle,
+        buffer_bytes=buffer_bytes,
+        transport=transport,
     )

@@ -1,0 +1,69 @@
+"""Commands of running processes: by identity, inherited, found, and forgotten within bounds."""
+
+from __future__ import annotations
+
+from execsnoop.processes import Command, Processes
+from execsnoop.procfs import TICK_NS
+
+OLD = (7, 5 * TICK_NS + 123)
+
+
+def found(argv: str = "old") -> Processes:
+    processes = Processes()
+    processes.found(7, 5, Command([argv]))
+    processes.looked(9 * TICK_NS)
+    return processes
+
+
+def argv(command: Command | None) -> list[str] | None:
+    return command.argv if command is not None else None
+
+
+def test_what_was_found_is_known_by_the_ticks_of_its_start() -> None:
+    processes = found()
+    assert argv(processes.command(OLD)) == ["old"]
+    running = processes.ended(OLD)
+    assert running is not None and argv(running.command) == ["old"] and not running.inherited
+    assert processes.ended(OLD) is None
+
+
+def test_another_process_with_that_pid_is_not_it() -> None:
+    processes = found()
+    assert processes.command((7, 6 * TICK_NS)) is None
+    assert processes.ended(OLD) is None  # one of that pid began later: the older one is gone
+
+
+def test_a_child_inherits_what_was_found() -> None:
+    processes = found()
+    assert argv(processes.forked(OLD, (8, 10 * TICK_NS))) == ["old"]
+    running = processes.ended((8, 10 * TICK_NS))
+    assert running is not None and running.inherited and argv(running.command) == ["old"]
+
+
+def test_an_exec_replaces_it() -> None:
+    processes = found()
+    processes.execed(OLD, Command(["new"]), 10 * TICK_NS)
+    assert argv(processes.command(OLD)) == ["new"]
+
+
+def test_what_may_have_been_found_too_late_is_doubted() -> None:
+    processes = found("new")
+    processes.forked(OLD, (8, 8 * TICK_NS))  # from what it ran before
+    processes.execed(OLD, Command(["new"]), 8 * TICK_NS + 1)
+    child = processes.command((8, 8 * TICK_NS))
+    assert child is not None and (child.argv, child.reason) == (None, "raced")
+    assert argv(processes.command(OLD)) == ["new"]
+
+
+def test_forgetting_keeps_the_sums_right() -> None:
+    processes = Processes(max_running=3, max_argv_bytes=10_000)
+    for pid in range(20):
+        processes.execed((pid, 1), Command(["x"] * 10, 20), 1)
+        processes.forked((pid, 1), (pid + 100, 2))
+        processes.ended((pid - 2, 1))
+        processes.ended((pid + 98, 2))
+    for pid in range(120):
+        processes.ended((pid, 1))
+        processes.ended((pid, 2))
+    assert processes.evicted > 0
+    assert processes._argv_bytes == 0 and not processes._running
