@@ -41,6 +41,7 @@ MAPS = (
     "MapOfMaps",
     "MapSlots",
     "EventMap",
+    "InboxMap",
     "Globals",
 )
 TYPES = ("Member", "CType", "IntType", "FloatType", "EnumType", "PointerType", "ArrayType", "TailPart")

@@ -229,7 +229,7 @@ class Reader:
 
 @final
 class UserRing:
-    """The way into a program: a user ring buffer (kernel 6.1 and later). It lives on when its object is closed."""
+    """The way into a program: a user ring buffer (kernel 6.1 and later). Closed by `close`, and with its object."""
 
     def __init__(self, map: Map) -> None: ...
     def submit(self, data: bytes) -> None:

@@ -5,7 +5,8 @@ Who owns what:
 
     Object ─▶ _Handle (bpf_object and every bpf_link made from it)
     Program, Map, Link ─▶ the same _Handle, so they never outlive what they point into
-    Reader and UserRing own their rings and their own duplicates of the maps' descriptors; they need no Object to live
+    UserRing ◀─ the _Handle of its map, which closes it
+    Reader owns its rings and its own duplicates of the maps' descriptors; it needs no Object to live
 
 Rules that every class here keeps:
 
@@ -181,8 +182,12 @@ cdef class _Handle:
     cdef bpf_link **links
     cdef size_t link_count
     cdef Memory *memories
+    cdef list rings           # UserRings
     cdef int busy
     cdef bint loaded, tried
+
+    def __cinit__(self):
+        self.rings = []
 
     def __dealloc__(self):
         self.release()
@@ -253,6 +258,8 @@ cdef class _Handle:
             self.detach(self.links[self.link_count - 1])
         free(self.links)
         self.links = NULL
+        while self.rings:
+            (<UserRing>self.rings.pop()).close()
         self.object = NULL
         while self.memories != NULL:
             memory = self.memories
@@ -1477,11 +1484,7 @@ cdef int _duplicate(Map map, str where) except -1:
 @cython.final
 cdef class UserRing:
     cdef user_ring_buffer *ring
-    cdef int fd
     cdef str name
-
-    def __cinit__(self):
-        self.fd = -1
 
     def __init__(self, Map map):
         global _live
@@ -1492,16 +1495,16 @@ cdef class UserRing:
         where = f"open ring: map {map.name}"
         if map.type != BPF_MAP_TYPE_USER_RINGBUF:
             raise ValueError(f"map {map.name} is no user ring buffer")
-        self.name = map.name
-        self.fd = _duplicate(map, where)
+        fd = map.fd
         _listen(&log, False)
-        self.ring = user_ring_buffer__new(self.fd, NULL)
+        self.ring = user_ring_buffer__new(fd, NULL)
         error_number = errno
         heard = _heard(&log)
         if self.ring == NULL:
-            self.close()
             raise _failure(MapError, error_number, where, heard)
         _live += 1
+        self.name = map.name
+        map.handle.rings.append(self)
 
     def __dealloc__(self):
         self.close()
@@ -1522,9 +1525,6 @@ cdef class UserRing:
             _live -= 1
             user_ring_buffer__free(self.ring)
         self.ring = NULL
-        if self.fd >= 0:
-            close(self.fd)
-        self.fd = -1
 
     @property
     def closed(self):

@@ -49,6 +49,7 @@ __all__ = [
     "EventMap",
     "Globals",
     "HashMap",
+    "InboxMap",
     "Map",
     "MapOfMaps",
     "MapSlots",
@@ -77,7 +78,7 @@ def typed_maps(object: Object, package: Package, *, text: str = "str", u8: str =
     - array: `ArrayMap`, the same with fixed keys 0, 1, …; per-CPU kinds of both have a `PerCpu` list as value;
     - LPM trie: `TrieMap`, a mapping with networks as keys;
     - program array, cgroup array, array or hash of maps: `ProgramArray`, `CgroupArray`, `MapOfMaps`;
-    - queue and stack: `QueueMap`; bloom filter: `BloomFilter`;
+    - queue and stack: `QueueMap`; bloom filter: `BloomFilter`; user ring buffer: `InboxMap`;
     - perf event array, ring buffer and whatever else has no entries to look at: `Map`, which says so by TypeError.
 
     Char arrays are read as `text`, "str" or "bytes", arrays of unsigned char as `u8`, "list" or "bytes"; both forms can
@@ -314,6 +315,19 @@ class EventMap(Map):
     """A perf event array or a ring buffer: its records are the events of the `Snoop`."""
 
     _what = "carries records, which are read as events"
+
+
+class InboxMap(Map):
+    """A user ring buffer: the way into the program, which finds what is there when it looks the next time."""
+
+    _what = "takes records: submit() them"
+    _ring: _core.UserRing | None = None
+
+    def submit(self, data: bytes) -> None:
+        """Puts a record in, never waiting: MapError (ENOSPC) while there is no room, (E2BIG) where there never is."""
+        if self._ring is None:
+            self._ring = _core.UserRing(self.raw)
+        self._ring.submit(data)
 
 
 class _Entries(Map, Keyed):
@@ -797,7 +811,9 @@ def _make(object: Object, package: Package, name: str, forms: Forms) -> Map:
         return QueueMap(raw, key, value)
     if kind == _BLOOM:
         return BloomFilter(raw, key, value)
-    return (EventMap if kind in (_EVENT_ARRAY, _RING, _USER_RING) else Map)(raw, key, value)
+    if kind == _USER_RING:
+        return InboxMap(raw, key, value)
+    return (EventMap if kind in (_EVENT_ARRAY, _RING) else Map)(raw, key, value)
 
 
 def _number(data: bytes) -> int:

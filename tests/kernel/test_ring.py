@@ -469,7 +469,7 @@ def test_ring_buffers_close_in_any_order_and_twice(
         handles[first].close()
         if first == "object":
             handles["reader"].drain()
-            handles["inbox"].submit(bytes(8))
+            assert handles["inbox"].closed
         for handle in [*handles.values()] * 2:
             handle.close()
         for use in (
@@ -552,6 +552,20 @@ def test_a_program_gets_what_user_space_submits(echo_package: snoopkit.Package) 
             inbox.submit("text")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="open already"):
             inbox.__init__(echo.object.maps["inbox"])  # type: ignore[misc]
+
+
+def test_maps_take_records_for_the_program(echo_package: snoopkit.Package) -> None:
+    with snoopkit.run(echo_package, options={"target_pid": os.getpid(), "copies": 0}) as snoop:
+        inbox = snoop.maps["inbox"]
+        for number in range(3):
+            inbox.submit(number.to_bytes(8, "little"))
+        os.getppid()
+        events = [event for lot in snoop.finish() for event in lot]
+        with pytest.raises(TypeError, match="takes records: submit"):
+            inbox[0]
+    assert [event.number for event in events if event._map == "events"] == [0, 1, 2]
+    with pytest.raises(ValueError, match="closed"):
+        inbox.submit(b"")
 
 
 def test_features_tell_of_ring_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
