@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import attrgetter
 from time import gmtime, strftime
 
 from snoopkit.render import base64, is_lossy
@@ -79,18 +78,16 @@ _MARKS = ("incomplete", "raw")
 
 # By event type, in the order of output. `raw` is made from the others, so it comes separately.
 _KEYS = {
-    type: (keys, attrgetter(*keys))
-    for type, keys in {
-        "exec": _EVERY_LINE + _PROCESS + _EXEC,
-        "exec_failed": _EVERY_LINE + _PROCESS + _FAILED,
-        "existing": _EVERY_LINE + _PROCESS + ("argv", "exe", "cwd"),
-        "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
-        "fork": _EVERY_LINE + _PROCESS + _FORK,
-        "lost": _EVERY_LINE + _LOST,
-    }.items()
+    "exec": _EVERY_LINE + _PROCESS + _EXEC,
+    "exec_failed": _EVERY_LINE + _PROCESS + _FAILED,
+    "existing": _EVERY_LINE + _PROCESS + ("argv", "exe", "cwd"),
+    "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
+    "fork": _EVERY_LINE + _PROCESS + _FORK,
+    "lost": _EVERY_LINE + _LOST,
 }
-# Those where None is an answer and not the lack of a question.
+# Those that may have bytes that aren't UTF-8, beside argv.
 _TEXTS = ("comm", "tty", "cgroup", "filename", "interpreter", "script", "exe", "cwd")
+# Those where None is an answer and not the lack of a question.
 _NULLABLE = frozenset({"exit_code", "signal"})
 
 _OF_FAILED = tuple(key for key in _FAILED if key not in _EXEC)
@@ -202,28 +199,30 @@ class ProcessEvent:
     @property
     def raw(self) -> dict[str, str | list[str]] | None:
         """The exact bytes, in base64, of each text that isn't UTF-8; None if all are."""
-        texts = [getattr(self, key) or "" for key in _TEXTS]
-        if self.argv is not None:
-            texts += self.argv
-        if "".join(texts).isascii():
+        values = vars(self)
+        texts = {key: values[key] for key in _TEXTS if values.get(key)}
+        argv = self.argv or ()
+        if "".join((*texts.values(), *argv)).isascii():
             return None
-        found: dict[str, str | list[str]] = {}
-        for key in _TEXTS:
-            text = getattr(self, key)
-            if text is not None and is_lossy(text):
-                found[key] = base64(text)
-        if self.argv is not None and self.type != "fork" and any(map(is_lossy, self.argv)):
-            found["argv"] = [base64(argument) for argument in self.argv]
+        found: dict[str, str | list[str]] = {
+            key: base64(text) for key, text in texts.items() if is_lossy(text)
+        }
+        if self.type != "fork" and any(map(is_lossy, argv)):
+            found["argv"] = [base64(argument) for argument in argv]
         return found or None
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON has of this event, in its order. Text has U+FFFD for its bad bytes."""
-        keys, values = _KEYS[self.type]
+        keys = _KEYS[self.type]
         missing = {key: reason for key, reason in (self.incomplete or {}).items() if key in keys}
+        values = {**vars(self), "time": self.time}
+        get = values.get
         result: dict[str, Any] = {
             key: value
-            for key, value in zip(keys, values(self))
-            if value is not None or key in _NULLABLE or key in missing
+            for key in keys
+            if (value := get(key)) is not None
+            or key in missing
+            or (key in _NULLABLE and self.status is not None)
         }
         raw = self.raw
         if raw:

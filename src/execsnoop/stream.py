@@ -59,6 +59,10 @@ _REPEAT_NS = 20_000_000
 _MAX_ENDED = 1_024
 _MAX_HELD = 65_536
 _MAX_PREPARED = 1_024
+# Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
+# what it has no room for.
+_LOT = 256
+_MAX_BACKLOG = 200_000
 
 _KINDS_OF_MAP = {"events": "exec", "life": "fork or exit"}
 
@@ -475,6 +479,7 @@ class Trace:
             sees_credentials="on_prepare" in hooks,
             groups=[name for name, is_on in groups.items() if is_on],
         )
+        self._backlog: deque[Any] = deque()  # records that are out of the rings, but not looked at
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
         try:
@@ -509,9 +514,20 @@ class Trace:
             if due_ns is not None:
                 due = max(due_ns - clock_gettime_ns(CLOCK_BOOTTIME), 0) / 1e9
                 wait = due if left is None else min(left, due)
-            events = self._feed(self._snoop.poll(wait))
-            if events or left == 0.0:
+            events = self._feed(self._records(wait))
+            if events or (left == 0.0 and not self._backlog):
                 return events
+
+    def _records(self, timeout: float | None) -> list[Any]:
+        """The next lot of records, at most so many that the kernel's rings are emptied again soon: in a storm they
+        fill faster than events can be printed."""
+        if len(self._backlog) < _MAX_BACKLOG:
+            self._backlog.extend(self._snoop.poll(0 if self._backlog else timeout))
+        if len(self._backlog) <= _LOT:
+            records = list(self._backlog)
+            self._backlog.clear()
+            return records
+        return [self._backlog.popleft() for _ in range(_LOT)]
 
     def __iter__(self) -> Iterator[ProcessEvent]:
         """Events for ever, or until `close()`."""
@@ -525,11 +541,17 @@ class Trace:
         if self._pending:
             yield self.poll(0)
         for records in self._snoop.finish():
-            yield self._feed(records)
+            # What the rings held is out of them before any of it is worked through.
+            self._backlog.extend(records)
+            while self._backlog:
+                lot = [self._backlog.popleft() for _ in range(min(_LOT, len(self._backlog)))]
+                yield self._feed(lot)
         yield self._stream.flush()
 
-    def _feed(self, records: Iterable[Any]) -> list[ProcessEvent]:
-        return self._stream.feed(records, clock_gettime_ns(CLOCK_BOOTTIME))
+    def _feed(self, records: list[Any]) -> list[ProcessEvent]:
+        # While more records wait, their time is the stream's: what an exit waits for may be among them.
+        now_ns = self._backlog[0]._time_ns if self._backlog else clock_gettime_ns(CLOCK_BOOTTIME)
+        return self._stream.feed(records, now_ns)
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""

@@ -125,19 +125,25 @@ def own_groups() -> dict[str, str]:
     return found
 
 
+def mounted_groups() -> dict[str, str]:
+    """Where control groups of version 2, and those of version 1 with the memory controller, are mounted."""
+    found = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, where, kind, options, *_ = line.split()
+        if kind == "cgroup2":
+            found["v2"] = where
+        elif kind == "cgroup" and "memory" in options.split(","):
+            found["v1"] = where
+    return found
+
+
 class TestGroups:
     ID = "0123456789abcdef" * 4
 
-    @pytest.fixture(params=["v2", "v1"])
+    @pytest.fixture(params=mounted_groups())
     def group(self, request: pytest.FixtureRequest) -> Iterator[tuple[Path, str]]:
         """A new control group as a container's, and its path."""
-        types = {"v2": "cgroup2", "v1": "cgroup"}
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            _, where, kind, options, *_ = line.split()
-            if kind == types[request.param] and (kind == "cgroup2" or "memory" in options.split(",")):
-                break
-        else:
-            pytest.skip(f"no control groups of version {request.param[1]}, with memory, are mounted")
+        where = mounted_groups()[request.param]
         name = f"docker-{self.ID}.scope"
         folder = Path(where) / f"snooptest-{os.getpid()}" / name
         folder.mkdir(parents=True)
