@@ -21,14 +21,16 @@ _STRING_BYTES = 64
 
 
 class Command:
-    """What was asked to run: its arguments, or None and a `reason`; with both, `argv` is not whole."""
+    """What was asked to run: its arguments, or None and a `reason`; with both, `argv` is not whole. A process and those
+    that inherit from it share it."""
 
-    __slots__ = ("argv", "reason", "size_bytes")
+    __slots__ = ("argv", "reason", "size_bytes", "users")
 
     def __init__(self, argv: list[str] | None, captured_bytes: int = 0, reason: str | None = None) -> None:
         self.argv = argv
         self.reason = reason
         self.size_bytes = captured_bytes + _STRING_BYTES * len(argv or ())
+        self.users = 0
 
 
 class Running:
@@ -75,7 +77,7 @@ class Processes:
         if before is not None and before.is_found and boottime_ns <= self._looked_ns and before.command:
             # What was found may be what it ran only afterwards; who inherited from it did so before.
             before.command.argv, before.command.reason = None, "raced"
-        self._set(process, Running(command, boottime_ns, False))
+        self._set(process, Running(self._bounded(command), boottime_ns, False))
 
     def forked(self, parent: Identity, child: Identity) -> Command | None:
         """A process began; returns the command that it has from its parent, if that is known."""
@@ -88,11 +90,9 @@ class Processes:
         running = self._known(process)
         if running is None:
             return None
-        del self._running[process]
-        if running.command is not None:
-            self._argv_bytes -= running.command.size_bytes
-            if self._is_uncertain(process, running):
-                running.command = None
+        self._forget(process)
+        if self._is_uncertain(process, running):
+            running.command = None
         return running
 
     def command(self, process: Identity) -> Command | None:
@@ -103,6 +103,20 @@ class Processes:
     def doubt(self, until_ns: int) -> None:
         """Execs were missed: what was there by then may run another command than its parent's."""
         self._uncertain_ns = max(self._uncertain_ns, until_ns)
+
+    def _bounded(self, command: Command) -> Command:
+        """The command, or only its beginning where it alone would make all others be forgotten."""
+        limit = self._max_argv_bytes // 2
+        if command.size_bytes <= limit or command.argv is None:
+            return command
+        kept: list[str] = []
+        size_bytes = 0
+        for argument in command.argv:
+            if size_bytes + (len(kept) + 1) * _STRING_BYTES + len(argument) > limit // 8:
+                break
+            kept.append(argument)
+            size_bytes += len(argument)
+        return Command(kept, size_bytes, "truncated")
 
     def _known(self, process: Identity) -> Running | None:
         running = self._running.get(process)
@@ -117,15 +131,21 @@ class Processes:
         return running.inherited and process[1] <= self._uncertain_ns
 
     def _set(self, process: Identity, running: Running) -> None:
-        before = self._running.pop(process, None)
-        if before is not None and before.command is not None:
-            self._argv_bytes -= before.command.size_bytes
+        command = running.command
+        if command is not None:
+            command.users += 1
+            if command.users == 1:
+                self._argv_bytes += command.size_bytes
+        if process in self._running:
+            self._forget(process)
         self._running[process] = running
-        if running.command is not None:
-            # A command that several share counts for each: which of them ends first can't be known.
-            self._argv_bytes += running.command.size_bytes
         while len(self._running) > self._max_running or self._argv_bytes > self._max_argv_bytes:
-            forgotten = self._running.pop(next(iter(self._running)))
-            if forgotten.command is not None:
-                self._argv_bytes -= forgotten.command.size_bytes
+            self._forget(next(iter(self._running)))
             self.evicted += 1
+
+    def _forget(self, process: Identity) -> None:
+        command = self._running.pop(process).command
+        if command is not None:
+            command.users -= 1
+            if command.users == 0:
+                self._argv_bytes -= command.size_bytes

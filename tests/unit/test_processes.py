@@ -67,3 +67,26 @@ def test_forgetting_keeps_the_sums_right() -> None:
         processes.ended((pid, 2))
     assert processes.evicted > 0
     assert processes._argv_bytes == 0 and not processes._running
+
+
+def test_a_long_command_counts_once_however_many_inherit_it() -> None:
+    processes = Processes(max_argv_bytes=5_000)
+    processes.execed((1, 1), Command(["other"], 6), 1)
+    processes.execed((2, 1), Command(["x" * 2_000], 2_001), 1)
+    for pid in range(100, 200):
+        processes.forked((2, 1), (pid, 2))
+    assert processes.evicted == 0 and argv(processes.command((1, 1))) == ["other"]
+    processes.ended((2, 1))
+    for pid in range(100, 200):
+        assert processes.ended((pid, 2)) is not None
+    assert processes._argv_bytes == Command(["other"], 6).size_bytes
+
+
+def test_a_command_too_long_to_keep_is_kept_in_part() -> None:
+    processes = Processes(max_argv_bytes=10_000)
+    processes.execed((1, 1), Command(["other"], 6), 1)
+    processes.execed((2, 1), Command(["ls", *[""] * 1_000], 1_003), 1)
+    kept = processes.command((2, 1))
+    assert kept is not None and kept.argv is not None and kept.reason == "truncated"
+    assert kept.argv[0] == "ls" and 2 < len(kept.argv) < 20
+    assert processes.evicted == 0 and argv(processes.command((1, 1))) == ["other"]
