@@ -26,6 +26,7 @@ __all__ = ["Snoop", "run"]
 
 CHUNK = 2000  # events decoded at a time: objects made in larger lots cost twice as much each
 INDEX_BYTES = 24  # of a record's entry in a batch's index
+NOTHING = transports.Batch(memoryview(b""), memoryview(b""), [])
 
 
 def run(
@@ -105,11 +106,12 @@ class Snoop:
         self._links: attaching.Links | None = None
         self._forms = {"text": text, "u8": u8}
         self._undecodable = 0
-        # What an iteration has begun: a batch, how many of its records and notices are decoded, and which of these
-        # it hasn't given yet, the next one last. Always the same list, so that an iteration need not look again.
-        self._begun: transports.Batch | None = None
+        # What was drained and not yet given: batches, only the first of which may be begun; how many of its records
+        # and notices are decoded; the last of these, and an iterator over those of them that were not given.
+        self._begun: list[transports.Batch] = []
         self._decoded = 0
         self._lot: list[Any] = []
+        self._left: Any = iter(self._lot)
         # Who reads now: a thread, or a task that waits in its loop.
         self._reader_thread = 0
         self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
@@ -136,23 +138,15 @@ class Snoop:
 
         Raises ValueError if the Snoop is closed, RuntimeError if another thread or task reads it.
         """
-        if self._begun is not None:
-            found = self._lot[::-1]
-            while self._decode_more():
-                found += self._lot[::-1]
-            self._lot.clear()
-            if found:
-                return found
-        return self._decode(self._take(timeout))
+        self._fill(timeout)
+        return self._give_events()
 
     def __iter__(self) -> Iterator[Any]:
         """Events for ever, or until `close()`; `Lost` notices among them where events are missing."""
-        lot = self._lot
         while not self._is_closed:
-            if not lot and not self._decode_more():
-                self._begin(self._take(None))
-            while lot:
-                yield lot.pop()
+            self._fill(None)
+            self._decode_more()
+            yield from self._left
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         """As iteration, in a running asyncio loop, which gets its turn before each lot of events.
@@ -160,17 +154,11 @@ class Snoop:
         Nothing stays registered with the loop where this ends: by `close()`, by leaving the iteration, by
         cancellation. The Snoop itself stays open until it is closed.
         """
-        from asyncio import sleep
-
-        lot = self._lot
         while not self._is_closed:
-            if not lot:
-                if self._decode_more():
-                    await sleep(0)
-                else:
-                    self._begin(await self._take_async(None))
-            while lot:
-                yield lot.pop()
+            await self._fill_async(None)
+            self._decode_more()
+            for event in self._left:
+                yield event
 
     def batches(self, timeout: float | None = 0.1) -> Batches:
         """The records in the batches that they are drained in: for NumPy, Arrow, JSON, or anything done by the lot.
@@ -186,13 +174,13 @@ class Snoop:
         After the last lot `lost` is final; `maps` and `globals` stay readable until `close()`. Detaching can take a
         tenth of a second for each program: the first lot comes before. Errors are those of `poll`.
         """
-        for batch in self._finish():
-            yield self._decode(batch)
+        for _ in self._finish():
+            yield self._give_events()
 
     def finish_batches(self) -> Iterator[Batch]:
         """The rest, as `finish()`, in batches."""
-        for batch in self._finish():
-            yield self._public(batch)
+        for _ in self._finish():
+            yield self._give_batch()
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].
@@ -214,38 +202,40 @@ class Snoop:
             raise RuntimeError("this Snoop is being read already, by another thread or task")
         self._reader_thread = me
 
-    def _take(self, timeout: float | None) -> transports.Batch:
-        """The next records, waiting for them; none on timeout, or when another thread closes."""
+    def _fill(self, timeout: float | None) -> None:
+        """Sees to it that there is something to give, waiting for it; in vain on timeout, or when another thread
+        closes."""
         reader = self._reader()
+        if self._has_begun():
+            return
         deadline = None if timeout is None else monotonic() + timeout
         self._claim()
         try:
             while True:
-                batch = self._drain(reader)
+                self._drain(reader)
                 left = None if deadline is None else deadline - monotonic()
-                if batch or batch.lost or self._is_closed or (left is not None and left <= 0):
-                    return batch
+                if self._has_begun() or self._is_closed or (left is not None and left <= 0):
+                    return
                 reader.wait(left)
         finally:
             self._reader_thread = 0
 
-    async def _take_async(self, timeout: float | None) -> transports.Batch:
+    async def _fill_async(self, timeout: float | None) -> None:
         """The same for a task. It waits even where there are records, so that the loop gets its turn."""
         reader = self._reader()
+        if self._has_begun():
+            from asyncio import sleep
+
+            await sleep(0)
+            return
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             self._claim()
             self._reader_thread = 0
             await self._readable(None if deadline is None else deadline - monotonic())
-            batch = self._drain(reader)
-            if batch or batch.lost or self._is_closed or (deadline is not None and deadline <= monotonic()):
-                return batch
-
-    def _next_batch(self, timeout: float | None) -> transports.Batch:
-        return self._rest() if self._begun is not None else self._take(timeout)
-
-    async def _next_batch_async(self, timeout: float | None) -> transports.Batch:
-        return self._rest() if self._begun is not None else await self._take_async(timeout)
+            self._drain(reader)
+            if self._has_begun() or self._is_closed or (deadline is not None and deadline <= monotonic()):
+                return
 
     async def _readable(self, timeout: float | None) -> None:
         """Until it is time to drain, for `timeout` seconds, or until `close()`."""
@@ -270,83 +260,117 @@ class Snoop:
             loop.remove_reader(fd)
             os.close(fd)
 
-    def _drain(self, reader: transports.Transport) -> transports.Batch:
-        if not self._is_closed:
-            try:
-                return reader.drain()
-            except ValueError:
-                if not self._is_closed:
-                    raise
-        return transports.Batch(memoryview(b""), memoryview(b""), [])
+    # A signal's handler may raise wherever Python looks for signals, and another thread may close wherever Python
+    # switches: at calls and at jumps back. So that no event is lost by that, or given twice, each lot goes from hand to
+    # hand in one step that has neither.
 
-    def _finish(self) -> Iterator[transports.Batch]:
+    def _drain(self, reader: transports.Transport, *, final: bool = False, detached: bool = False) -> None:
+        """Adds what the rings hold to what was begun."""
+        if self._is_closed:
+            return
+        is_behind = True
+        try:
+            while is_behind:
+                is_behind = reader.is_behind
+                self._begun.extend(map(reader.drain, (final,), (detached,)))
+        except ValueError:
+            if not self._is_closed:
+                raise
+
+    def _has_begun(self) -> bool:
+        """Whether something is left to be given; forgets what is not."""
+        while self._begun:
+            batch = self._begun[0]
+            if self._decoded < len(batch) + len(batch.lost) or self._left.__length_hint__():
+                return True
+            self._decoded = 0
+            del self._begun[:1]
+        return False
+
+    def _finish(self) -> Iterator[None]:
+        """Each time there is a batch to be given."""
         reader = self._reader()
-        if self._begun is not None:
-            yield self._rest()
+        while self._has_begun():
+            yield
         self._claim()
         self._reader_thread = 0
-        yield reader.drain(final=True)
+        self._drain(reader, final=True)
+        yield
+        while self._has_begun():  # where an earlier drain was interrupted
+            yield
         with self._closing:
             if self._links is not None:
                 self._links.close()
                 self._links = None
-        yield self._reader().drain(final=True, detached=True)
+        self._drain(self._reader(), final=True, detached=True)
+        yield
+        while self._has_begun():
+            yield
 
-    # Decoding
-
-    def _decode(self, batch: transports.Batch) -> list[Any]:
-        found: list[Any] = []
-        for start in range(0, len(batch), CHUNK):
-            found += self._decode_records(batch, start, start + CHUNK)
-        return found + notices(batch)
-
-    def _decode_records(self, batch: transports.Batch, start: int, stop: int) -> list[Any]:
+    def _decode(self, batch: transports.Batch, start: int, stop: int) -> tuple[list[Any], int]:
+        """Events, or notices in place of them, and how many notices these are."""
         before = self._decoder.undecodable
         found = self._decoder.events(batch.data, batch.index, start, stop)
-        if self._decoder.undecodable != before:  # by this or by a batch in another thread
-            self._undecodable += sum(isinstance(event, Lost) for event in found)
+        bad = 0
+        if self._decoder.undecodable != before:  # by this, or by a batch in another thread
+            bad = sum(isinstance(event, Lost) for event in found)
+        return found, bad
+
+    def _decode_more(self) -> None:
+        """Has the next lot ready, unless there is still something left of the last."""
+        if not self._begun:
+            return
+        batch, start = self._begun[0], self._decoded
+        if self._left.__length_hint__():
+            return
+        lot, bad = self._decode(batch, start, start + CHUNK)
+        if start + CHUNK >= len(batch):
+            lot += notices(batch)
+        left, decoded = iter(lot), start + len(lot)
+        self._undecodable += bad
+        self._lot, self._left, self._decoded = lot, left, decoded
+
+    def _give_events(self) -> list[Any]:
+        """All that is left of a batch."""
+        if not self._begun:
+            return []
+        batch, lot = self._begun[0], self._lot
+        found = lot[len(lot) - self._left.__length_hint__() :]
+        undecodable = 0
+        for start in range(self._decoded, len(batch), CHUNK):
+            more, bad = self._decode(batch, start, start + CHUNK)
+            found += more
+            undecodable += bad
+        found += notices(batch)[max(self._decoded - len(batch), 0) :]
+        self._undecodable += undecodable
+        self._decoded = 0
+        del lot[:], self._begun[:1]
         return found
 
-    def _public(self, batch: transports.Batch) -> Batch:
+    def _give_batch(self) -> Batch:
+        """All that is left of a batch, as records."""
         from .batch import Batch
 
-        return Batch(batch.data, batch.index, notices(batch), self._decoder, self._count_undecodable)
+        lot = self._lot
+        left = lot[len(lot) - self._left.__length_hint__() :]
+        batch = self._begun[0] if self._begun else NOTHING
+        given = self._decoded - len(left)
+        # what was decoded and not given will be decoded, and counted, once more
+        again = sum(isinstance(item, Lost) and item.detail is not None for item in left)
+        made = Batch(
+            batch.data,
+            batch.index[INDEX_BYTES * given :],
+            notices(batch)[max(given - len(batch), 0) :],
+            self._decoder,
+            self._count_undecodable,
+        )
+        self._undecodable -= again
+        self._decoded = 0
+        del lot[:], self._begun[:1]
+        return made
 
     def _count_undecodable(self, count: int) -> None:
         self._undecodable += count
-
-    def _begin(self, batch: transports.Batch) -> None:
-        self._begun, self._decoded = batch, 0
-        self._decode_more()
-
-    def _decode_more(self) -> bool:
-        """The next lot of the batch that was begun; False where there is no more of it."""
-        batch = self._begun
-        if batch is None:
-            return False
-        start = self._decoded
-        if start >= len(batch) + len(batch.lost):
-            self._begun = None
-            return False
-        lot = self._decode_records(batch, start, start + CHUNK)
-        if start + CHUNK >= len(batch):
-            lot += notices(batch)
-        self._decoded += len(lot)
-        self._lot[:] = lot[::-1]
-        return True
-
-    def _rest(self) -> transports.Batch:
-        """What the iteration has not given of its batch, as records again."""
-        batch, lot = self._begun, self._lot[:]
-        assert batch is not None
-        given = self._decoded - len(lot)
-        self._lot.clear()
-        self._begun = None
-        # they will be decoded, and counted, once more
-        self._undecodable -= sum(isinstance(item, Lost) and item.detail is not None for item in lot)
-        return transports.Batch(
-            batch.data, batch.index[INDEX_BYTES * given :], batch.lost[max(given - len(batch), 0) :]
-        )
 
     # State
 
@@ -431,7 +455,7 @@ class Snoop:
 
     def _close(self) -> None:
         self._is_closed = True
-        self._begun = None
+        self._begun.clear()
         self._lot.clear()
         if (waiter := self._waiter) is not None:
             try:
@@ -477,7 +501,10 @@ class Batches:
         snoop = self._snoop
         if snoop.closed:
             raise StopIteration
-        return self._given(snoop._next_batch(self._timeout), StopIteration)
+        snoop._fill(self._timeout)
+        if snoop.closed:  # by another thread, meanwhile
+            raise StopIteration
+        return snoop._give_batch()
 
     def __aiter__(self) -> Self:
         return self
@@ -486,12 +513,10 @@ class Batches:
         snoop = self._snoop
         if snoop.closed:
             raise StopAsyncIteration
-        return self._given(await snoop._next_batch_async(self._timeout), StopAsyncIteration)
-
-    def _given(self, batch: transports.Batch, end: type[Exception]) -> Batch:
-        if self._snoop.closed and not batch:  # it was closed while this one waited
-            raise end
-        return self._snoop._public(batch)
+        await snoop._fill_async(self._timeout)
+        if snoop.closed:
+            raise StopAsyncIteration
+        return snoop._give_batch()
 
 
 def notices(batch: transports.Batch) -> list[Lost]:

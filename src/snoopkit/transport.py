@@ -247,6 +247,8 @@ class Transport:
         self.warnings = warnings
         self.losses: dict[str, int] = {}
         self._reader = reader
+        self._taken: list[tuple[memoryview, memoryview]] = []
+        self._notes: list[LossNote] = []
         self._counter = object.maps[package.losses_map] if package.losses_map is not None else None
         self._kinds = _counter_keys(package, map_names)
         self._is_buffer = [object.maps[name].type == MAP_TYPE_RINGBUF for name in map_names]
@@ -275,15 +277,25 @@ class Transport:
     def drain(self, final: bool = False, detached: bool = False) -> Batch:
         """What the rings hold, without waiting. The newest few milliseconds are held back, for the sake of order,
         unless `final`. `detached` says that no program runs any more: then the losses are settled."""
-        data, index = self._reader.drain(final or detached)
-        lost: list[LossNote] = []
-        now = monotonic()
-        seen = self._reader.lost_records
-        if final or detached or seen != self._lost_records or now - self._asked_at >= ASK_SECONDS:
-            self._lost_records = seen
-            self._asked_at = now
-            lost = self._count_losses(detached)
-        return Batch(data, index, lost)
+        # Whatever a signal's handler raises between: what was taken out, or found to be lost, stays here until it is
+        # given away. Python looks for signals behind a call, and a single one takes it out and puts it there.
+        if not self._taken:
+            self._taken.extend(map(self._reader.drain, (final or detached,)))
+            now = monotonic()
+            seen = self._reader.lost_records
+            if final or detached or seen != self._lost_records or now - self._asked_at >= ASK_SECONDS:
+                self._lost_records = seen
+                self._asked_at = now
+                self._count_losses(detached)
+        batch = Batch(*self._taken[0], self._notes)
+        self._notes = []
+        del self._taken[0]
+        return batch
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a drain was interrupted: the next one gives what that took out, and takes out nothing itself."""
+        return bool(self._taken)
 
     @property
     def lost(self) -> int:
@@ -307,10 +319,9 @@ class Transport:
     ) -> None:
         self.close()
 
-    def _count_losses(self, detached: bool) -> list[LossNote]:
+    def _count_losses(self, detached: bool) -> None:
         counted = [self._counts_of(kinds) for kinds in self._kinds] if self._counter is not None else []
         until = self._reader.complete_until_ns
-        notes: list[LossNote] = []
         rings = set()
         for map, cpu, received, by_record, by_kernel, malformed in self._reader.ring_states(True):
             attempts, failed = (0, 0)
@@ -322,25 +333,25 @@ class Transport:
             if detached:
                 full = max(full, attempts - received - malformed)
             rings.add((map, cpu))
-            self._declare(map, cpu, "buffer_full", full, until, notes)
-            self._declare(map, cpu, "undecodable", malformed, until, notes)
+            self._declare(map, cpu, "buffer_full", full, until)
+            self._declare(map, cpu, "undecodable", malformed, until)
         # A CPU that came online later has no ring; only the program can know what it lost there. With a ring buffer
         # that goes for every CPU.
         for map, counts in enumerate(counted):
             for cpu, (attempts, failed) in enumerate(counts):
                 if (map, cpu) not in rings:
                     lost = max(failed, attempts) if detached and not self._is_buffer[map] else failed
-                    self._declare(map, cpu, "buffer_full", lost, until, notes)
-        return notes
+                    self._declare(map, cpu, "buffer_full", lost, until)
 
-    def _declare(
-        self, map: int, cpu: int, cause: str, total: int, until_ns: int, notes: list[LossNote]
-    ) -> None:
+    def _declare(self, map: int, cpu: int, cause: str, total: int, until_ns: int) -> None:
         more = total - self._declared.get((map, cpu, cause), 0)
         if more > 0:
+            count = self.losses.get(cause, 0) + more
+            note = LossNote(self.map_names[map], cpu, more, cause, until_ns)
+            # no call from here on: all of it, or nothing
             self._declared[map, cpu, cause] = total
-            self.losses[cause] = self.losses.get(cause, 0) + more
-            notes.append(LossNote(self.map_names[map], cpu, more, cause, until_ns))
+            self.losses[cause] = count
+            self._notes += [note]
 
     def _counts_of(self, kinds: list[bytes]) -> list[tuple[int, int]]:
         """For each possible CPU, what the program attempted and failed to output of these kinds."""

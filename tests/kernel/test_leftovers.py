@@ -261,6 +261,65 @@ def test_a_signal_at_any_moment_leaves_nothing(package: snoopkit.Package) -> Non
     assert answer["interrupted"] > moments // 4
 
 
+@pytest.mark.parametrize("way", ["iteration", "poll", "batches"])
+def test_a_signal_at_any_moment_loses_no_event(package: snoopkit.Package, way: str) -> None:
+    """Interrupted hundreds of times, and read on each time."""
+
+    def child() -> dict[str, Any]:
+        seen: list[Any] = []
+        interrupted = 0
+        is_armed = False
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            nonlocal is_armed
+            if is_armed:
+                is_armed = False
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, handler)
+        # Again and again: an interrupt that comes while Python drops a generator is dropped with it.
+        signal.setitimer(signal.ITIMER_REAL, 0.0037, 0.0037)
+        with snoopkit.run(package, options={"target_pid": os.getpid()}) as snoop:
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                try:
+                    is_armed = True
+                    while time.monotonic() < end:
+                        for _ in range(1500):
+                            os.getppid()
+                        if way == "poll":
+                            seen += snoop.poll(0)
+                        elif way == "batches":
+                            batch = next(snoop.batches(0))
+                            seen += [batch]
+                        else:
+                            last = snoop.globals.parents_sent - 1
+                            for event in snoop:
+                                seen += [event]
+                                if isinstance(event, snoopkit.Lost) or event.number == last:
+                                    break
+                except KeyboardInterrupt:
+                    interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for lot in snoop.finish():
+                seen += lot
+            sent, lost = snoop.globals.parents_sent, snoop.lost
+        if way == "batches":
+            batches = [lot.events() if isinstance(lot, snoopkit.Batch) else [lot] for lot in seen]
+            seen = [event for lot in batches for event in lot]
+        numbers = [event.number for event in seen if not isinstance(event, snoopkit.Lost)]
+        return {
+            "interrupted": interrupted,
+            "events": len(numbers),
+            "twice": len(numbers) - len(set(numbers)),
+            "missing": sent - lost - len(numbers),
+        }
+
+    answer = in_child(child, 60)
+    assert (answer["twice"], answer["missing"]) == (0, 0), answer
+    assert answer["interrupted"] > 100 and answer["events"] > 10_000, answer
+
+
 def test_what_fails_by_itself_leaves_nothing(package: snoopkit.Package, program_name: str) -> None:
     for wrong, error in (
         ({"options": {"target_pid": -1}}, snoopkit.OptionError),
