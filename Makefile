@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON PREFIX
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test test-unprivileged lint types format prebuilt bench-quick package install uninstall clean
+.PHONY: help setup run test test-unprivileged vmtest lint types format prebuilt bench-quick package install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,10 @@ test: ## every check and every test (as root); the last line is pytest's own cou
 test-unprivileged: ## the tests that need neither root nor the kernel
 	@tools/setup.sh test
 	@.venv/bin/python -m pytest -q -m "not vm and not kernel" $(ARGS)
+
+vmtest: ## the kernel tests on older kernels, booted under QEMU (as root; options by ARGS="--kernel 6.1")
+	@tools/setup.sh vm
+	@.venv/bin/python vmtest/run.py $(ARGS)
 
 lint: ## ruff: rules and formatting
 	@tools/setup.sh test

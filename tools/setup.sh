@@ -3,6 +3,7 @@
 #   tools/setup.sh run      what `make run` needs: Python, a C compiler, libbpf
 #   tools/setup.sh build    and clang, for `ecc` and `snoopkit build`
 #   tools/setup.sh test     and what the tests compare against and check with
+#   tools/setup.sh vm       and QEMU, which boots other kernels for them
 # Every step looks first and does nothing where there is nothing to do. $PYTHON names the interpreter to prefer.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,12 +12,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 level=${1:-}
 case $level in
-run | build | test) ;;
+run | build | test | vm) ;;
 *)
-    sed -n '2,6p' "$0" >&2
+    sed -n '2,7p' "$0" >&2
     exit 2
     ;;
 esac
+
+tests() { [ "$level" = test ] || [ "$level" = vm ]; }
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
@@ -72,13 +75,18 @@ fi
 if [ "$level" != run ]; then
     some_clang || lacks clang
 fi
-if [ "$level" = test ]; then
+if tests; then
     # The package that ships is compared byte by byte, so with this one compiler.
     if on_debian_12 && ! have clang-14; then lacks clang-14; fi
     have bpftool || lacks bpftool
     have bpftrace || lacks bpftrace
     have llvm-strip || lacks llvm
     [ -x /usr/sbin/execsnoop ] || lacks libbpf-tools
+fi
+if [ "$level" = vm ]; then
+    have qemu-system-x86_64 || lacks qemu-system-x86
+    have busybox || lacks busybox-static
+    have modprobe || lacks kmod
 fi
 
 if [ -n "$missing" ]; then
@@ -131,7 +139,8 @@ print('\n'.join($2))")
     printf '%s\n' "$wanted" >"$stamp"
 }
 requirements build "project['build-system']['requires']"
-if [ "$level" = test ]; then requirements dev "project['dependency-groups']['dev']"; fi
+if tests; then requirements dev "project['dependency-groups']['dev']"; fi
+if [ "$level" = vm ]; then requirements vm "project['dependency-groups']['vm']"; fi
 
 # The Python files are used where they stand; only the native modules, and the commands' names, need building.
 built=.venv/.built
@@ -157,7 +166,7 @@ fi
 # --- the tests' surroundings --------------------------------------------------------------------------------
 
 # A machine that was booted has this mounted; a container or chroot need not.
-if [ "$level" = test ] && [ "$(id -u)" = 0 ] && [ -d /sys/kernel/tracing ] && [ ! -d /sys/kernel/tracing/events ]; then
+if tests && [ "$(id -u)" = 0 ] && [ -d /sys/kernel/tracing ] && [ ! -d /sys/kernel/tracing/events ]; then
     say "mounting tracefs on /sys/kernel/tracing"
     mount -t tracefs tracefs /sys/kernel/tracing
 fi

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The helper programs, compiled: name to path."""
-    folder = tmp_path_factory.mktemp("programs")
+def compile_programs(folder: Path) -> dict[str, str]:
+    """The helper programs, compiled into `folder`: name to path."""
     paths = {}
     for source in PROGRAMS.glob("*.c"):
         paths[source.stem] = str(folder / source.stem)
@@ -35,6 +33,15 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             check=True,
         )
     return paths
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The helper programs: name to path. A VM brings them along, for emulated compilers are slow."""
+    folder = os.environ.get("SNOOPKIT_TEST_PROGRAMS")
+    if folder:
+        return {path.name: str(path) for path in Path(folder).iterdir()}
+    return compile_programs(tmp_path_factory.mktemp("programs"))
 
 
 @pytest.fixture

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Inside the VM, as root and in a mount namespace of its own: runs tests and ends with pytest's exit status.
+#   guest.sh CHECKOUT RESULTS SECONDS PYTEST-ARGUMENTS…
+# virtme-ng's root is the host's over 9p, and asks the host about every file anew; importing pytest takes 30 s there.
+# The same root is therefore mounted once more with a cache, and takes its place. It can't be written to; /tmp can.
+set -eu
+checkout=$1 results=$2 seconds=$3
+shift 3
+
+root=/run/root
+mkdir -p "$root"
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 cached_root "$root"
+for folder in proc sys dev; do mount --rbind "/$folder" "$root/$folder"; done
+for folder in tmp var/tmp run; do mount -t tmpfs tmpfs "$root/$folder"; done
+mkdir "$root/run/results"
+mount --bind "$results" "$root/run/results"
+cd "$root"
+pivot_root . mnt
+umount -l /mnt
+cd "$checkout"
+
+mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+ip link set lo up 2>/dev/null || :
+
+exec >/run/results/output.txt 2>&1
+echo "vmtest: Linux $(uname -r), $(nproc) CPUs"
+export CI=true HOME=/tmp/home XDG_CACHE_HOME=/tmp/home/cache PYTHONDONTWRITEBYTECODE=1 SNOOPKIT_REQUIRE_KERNEL=1
+mkdir -p "$XDG_CACHE_HOME"
+cp -r /run/results/programs /tmp/programs
+export SNOOPKIT_TEST_PROGRAMS=/tmp/programs
+exec timeout --kill-after=10 "$seconds" .venv/bin/python -u -m pytest -q -p no:cacheprovider -m kernel "$@"

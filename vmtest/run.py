@@ -1,0 +1,312 @@
+"""Runs kernel tests on the kernels of kernels.toml, each booted under QEMU; see README.md beside this file.
+
+    run.py [--kernel VERSION]... [PYTEST ARGUMENTS]
+
+Exit status: 0 if pytest ended with 0 on every kernel, 1 if not. The last line is pytest's own count on the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snoopkit/vmtest"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+BOOT_SECONDS = 150
+TEST_SECONDS = 780
+POWER_OFF_SECONDS = 20
+CPUS = 2
+MEMORY = "2G"
+
+
+class Failure(Exception):
+    """Why a kernel's tests couldn't be run."""
+
+
+def say(text: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"vmtest: {text}\n")
+
+
+def kernels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tomllib.loads((HERE / "kernels.toml").read_text())["kernel"]
+    return found
+
+
+# --- the kernel's package -----------------------------------------------------------------------------------
+
+
+class Apt:
+    """apt for one suite, with lists of its own: the machine's sources stay as they are."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        folder = CACHE / "apt" / suite
+        (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
+        self.sources = folder / "sources.list"
+        options = {
+            "Dir::Etc::SourceList": self.sources,
+            "Dir::Etc::SourceParts": "/dev/null",
+            "Dir::State::Lists": folder / "lists",
+            "Dir::Cache::pkgcache": "",
+            "Dir::Cache::srcpkgcache": "",
+            "APT::Sandbox::User": "root",
+            "Acquire::Retries": 3,
+        }
+        self.options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+    def __call__(self, program: str, *words: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            [program, "-q", *self.options, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+        )
+        if done.returncode:
+            raise Failure(f"{program} {shlex.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def update(self) -> None:
+        targets = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=True
+        ).stdout
+        mirror = next((line for line in targets.splitlines() if line.rstrip("/").endswith("/debian")), None)
+        if mirror is None:
+            raise Failure("apt's sources have no Debian archive")
+        signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+        self.sources.write_text(f"deb {signed}{mirror} {self.suite} main\n")
+        self("apt-get", "update")
+
+    def newest(self, package: str) -> tuple[str, str]:
+        """Name and version of the package with the kernel itself, to which the given one only leads."""
+        name = first_dependency(self("apt-cache", "depends", package))
+        shown = self("apt-cache", "show", "--no-all-versions", name)
+        return name, re.findall(r"^Version: (\S+)$", shown, re.MULTILINE)[0]
+
+
+def first_dependency(text: str) -> str:
+    """The kernel that `apt-cache depends` names."""
+    found = re.search(r"^\s*Depends: (linux-image-\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise Failure(f"no kernel in what apt-cache depends says: {text.strip()}")
+    return found[1]
+
+
+def fetched(kernel: dict[str, Any]) -> Path:
+    """The folder with boot/ and lib/modules/ of the newest kernel, or without a network of the one that is here."""
+    store = CACHE / "kernels" / kernel["version"]
+    store.mkdir(parents=True, exist_ok=True)
+    here = [folder for folder in store.iterdir() if not folder.name.startswith(".")]
+    apt = Apt(kernel["suite"])
+    try:
+        apt.update()
+        name, version = apt.newest(kernel["package"])
+    except Failure as failure:
+        if not here:
+            raise
+        say(f"{failure}; taking {here[0].name}, which is here")
+        return here[0]
+    folder = store / f"{name}_{version}"
+    if folder in here:
+        return folder
+    say(f"fetching {name} {version}")
+    with tempfile.TemporaryDirectory(prefix=".", dir=store) as scratch:
+        apt("apt-get", "download", name, cwd=Path(scratch))
+        (archive,) = Path(scratch).glob("*.deb")
+        subprocess.run(["dpkg", "-x", archive, Path(scratch) / "unpacked"], check=True)
+        (Path(scratch) / "unpacked").rename(folder)
+    for older in here:
+        shutil.rmtree(older)
+    return folder
+
+
+# --- the VM -------------------------------------------------------------------------------------------------
+
+
+def command(image: Path, results: Path, seconds: int, arguments: list[str]) -> list[str]:
+    """What boots `image` and runs the tests there. timeout(1) leads the process group, and ends it if we can't."""
+    guest = [
+        *("unshare", "--mount", "--propagation", "private"),
+        *("sh", str(HERE / "guest.sh"), str(TOP), str(results), str(seconds), *arguments),
+    ]
+    root = "local,id=cached_root,path=/,security_model=none,readonly=on,multidevs=remap"
+    qemu = ["-pidfile", str(results / "qemu.pid"), "-fsdev", root]
+    qemu += ["-device", "virtio-9p-pci,fsdev=cached_root,mount_tag=cached_root"]
+    return [
+        *("timeout", "--kill-after=5", str(BOOT_SECONDS + seconds + POWER_OFF_SECONDS)),
+        *("nice", "-n", "10", str(TOP / ".venv/bin/vng"), "--verbose", "--disable-kvm"),
+        *(
+            "--cpus",
+            str(CPUS),
+            "--memory",
+            MEMORY,
+            "--append",
+            "mitigations=off",
+            "--run",
+            str(image),
+            "--rwdir",
+            str(results),
+        ),
+        *(f"--qemu-opts={shlex.join(qemu)}", "--exec", shlex.join(guest)),
+    ]
+
+
+def compile_programs(folder: Path) -> None:
+    """What the tests run under their traces; an emulated compiler would take minutes."""
+    folder.mkdir()
+    code = "import pathlib, sys; from kernel import watching; watching.compile_programs(pathlib.Path(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", code, folder], env={**os.environ, "PYTHONPATH": f"{TOP}/tests"}, check=True
+    )
+
+
+def status_of(console: str) -> int | None:
+    """What the guest's script ended with, as virtme-ng's init tells on the console."""
+    found = re.search(r"script exited with code (\d+)", console)
+    return int(found[1]) if found else None
+
+
+class Output:
+    """A file that grows in the guest, shown here meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shown_bytes = 0
+
+    def show(self) -> bool:
+        """Whether there is anything yet."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self.shown_bytes)
+                data = file.read()
+            self.shown_bytes += len(data)
+            sys.stdout.write(data.decode(errors="replace"))
+            sys.stdout.flush()
+        return self.shown_bytes > 0
+
+
+def boot(image: Path, results: Path, seconds: int, arguments: list[str]) -> None:
+    """Raises Failure unless pytest ended with 0 in the guest."""
+    shutil.rmtree(results, ignore_errors=True)
+    (results / "home").mkdir(parents=True)
+    compile_programs(results / "programs")
+    console = results / "console.log"
+    environment = {
+        **os.environ,
+        "PATH": f"{TOP}/.venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
+        "HOME": str(results / "home"),
+        "TMPDIR": str(results / "home"),
+    }
+    with console.open("wb") as log:
+        process = subprocess.Popen(
+            command(image, results, seconds, arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=results,
+            env=environment,
+        )
+    try:
+        watch(process, console, Output(results / "output.txt"))
+    finally:
+        end(process, results / "qemu.pid")
+
+
+def watch(process: subprocess.Popen[bytes], console: Path, output: Output) -> None:
+    started = time.monotonic()
+    ended = None
+    while process.poll() is None:
+        time.sleep(0.5)
+        now = time.monotonic()
+        if not output.show() and now - started > BOOT_SECONDS:
+            raise Failure(f"no sign of the guest within {BOOT_SECONDS} s; {last_words(console)}")
+        if ended is None and status_of(console.read_text(errors="replace")) is not None:
+            ended = now
+        if ended is not None and now - ended > POWER_OFF_SECONDS:
+            break
+    output.show()
+    status = status_of(console.read_text(errors="replace"))
+    if status is None:
+        raise Failure(f"the guest came to no end; {last_words(console)}")
+    if status:
+        raise Failure(f"pytest ended with {status}" if status != 124 else "the tests took too long")
+
+
+def last_words(console: Path) -> str:
+    lines = console.read_text(errors="replace").splitlines()[-15:]
+    return "\n    ".join([f"the end of {console}:", *lines])
+
+
+def end(process: subprocess.Popen[bytes], pid_file: Path) -> None:
+    """No QEMU of ours is left, whatever happened before."""
+    try:
+        pid = int(pid_file.read_text())
+        if "qemu" in Path(f"/proc/{pid}/comm").read_text():
+            os.kill(pid, signal.SIGTERM)
+            process.wait(5)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        pass  # it has gone, was never there, or doesn't listen
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)  # timeout(1) hands it to its whole group
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def main() -> int:
+    every = kernels()
+    parser = argparse.ArgumentParser(description="Runs kernel tests on other kernels, booted under QEMU.")
+    parser.add_argument(
+        "--kernel",
+        action="append",
+        choices=[kernel["version"] for kernel in every],
+        help="only this one; may be given more than once",
+    )
+    parser.add_argument("--seconds", type=int, default=TEST_SECONDS, help="for the tests of one kernel")
+    chosen, arguments = parser.parse_known_args()
+    if os.uname().machine != "x86_64":
+        parser.error("the kernels of the list are for x86-64")
+    for path in (TOP, CACHE):
+        if len(str(path).split()) != 1:
+            parser.error(f"{path}: a kernel's command line can't hold a path with a space")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+    failed = []
+    for kernel in every:
+        version = kernel["version"]
+        if chosen.kernel and version not in chosen.kernel:
+            continue
+        results = CACHE / "results" / version
+        try:
+            folder = fetched(kernel)
+            say(f"booting {folder.name}, without KVM; console and output are kept in {results}")
+            (image,) = (folder / "boot").glob("vmlinuz-*")
+            boot(image, results, chosen.seconds, arguments or kernel["tests"])
+        except (Failure, subprocess.CalledProcessError) as failure:
+            failed.append(version)
+            say(f"{version}: {failure}")
+    if failed:
+        say(f"failed on {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
