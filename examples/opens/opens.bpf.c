@@ -1,4 +1,4 @@
-// What a process opens and closes. docs/python.md walks through everything that Python can do with this program.
+// What a process opens and closes: the program of docs/python.md, with one of each kind of map.
 #include "vmlinux.h"
 #include "opens.h"
 

@@ -1,4 +1,4 @@
-/* Two kinds of events, each through a map of its own: a file is asked for, a descriptor is closed. */
+/* Two kinds of events, each through a map of its own: a file is opened, a descriptor closed. */
 #ifndef OPENS_H
 #define OPENS_H
 
