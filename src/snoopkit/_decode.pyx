@@ -142,7 +142,8 @@ cdef class Program:
                 detail = Program("", width, (detail,), big, tuple, nested)
             elif op == STRUCT:
                 detail = Program(detail[0], detail[1], detail[2], big, None, nested)
-            self.is_flat = self.is_flat and op not in (ARRAY, STRUCT, TAIL_STRINGS, TAIL_ARRAY)
+            if op in (ARRAY, TAIL_STRINGS, TAIL_ARRAY) or (op == STRUCT and not (<Program> detail).is_flat):
+                self.is_flat = False
             self.details.append(detail)
             key = (b"," if i else b"") + json(self.names[i]) + b":"
             step.key, step.key_size = len(self.keys), len(key)
