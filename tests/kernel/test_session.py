@@ -440,3 +440,22 @@ def test_the_examples_run(name: str, tmp_path: Path) -> None:
     assert (process.returncode, messages) == (0, "")
     # our own `true` was seen: as what it became, or as what it was before
     assert "'true'" in output or f"child of {os.getpid()}," in output
+
+
+def test_the_asyncio_example_runs() -> None:
+    script = "import time\nwhile True: open('/etc/hostname').close(); time.sleep(0.02)"
+    watched = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    try:
+        pids = [str(process.pid) for process in watched]
+        said = subprocess.run(
+            [sys.executable, EXAMPLES / "watch_opens.py", *pids, "1"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        for process in watched:
+            process.kill()
+            process.wait()
+    assert (said.returncode, said.stderr) == (0, "")
+    assert {line.split()[0] for line in said.stdout.splitlines() if "'/etc/hostname'" in line} == set(pids)
