@@ -79,8 +79,8 @@ def assert_nothing_in_kernel(program_name: str, seconds: float = 5) -> None:
         time.sleep(0.05)
 
 
-def run_once(package: snoopkit.Package, calls: int = 1) -> None:
-    with snoopkit.run(package, options={"target_pid": os.getpid()}) as snoop:
+def run_once(package: snoopkit.Package, calls: int = 1, transport: str = "perf") -> None:
+    with snoopkit.run(package, options={"target_pid": os.getpid()}, transport=transport) as snoop:
         for _ in range(calls):
             os.getppid()
         assert len([event for lot in snoop.finish() for event in lot]) == calls
@@ -126,17 +126,18 @@ def test_hundreds_of_runs_leave_nothing(
         for holder, name in STAGES
         for when in ["before", "after"] * (INTERRUPTED_AT_EACH_STAGE // 2)
     ]
-    for _ in range(50):  # until caches are full
-        run_once(package)
+    transports = "perf", "ring"
+    for number in range(50):  # until caches are full
+        run_once(package, transport=transports[number % 2])
     before, resident = descriptors(), resident_bytes()
     for number in range(CYCLES):
-        run_once(package)
+        run_once(package, transport=transports[number % 2])
         for holder, name, when in interruptions[number::CYCLES]:
             with monkeypatch.context() as patch:
                 break_at(patch, holder, name, when)
                 held = -1
                 try:
-                    run_once(package)
+                    run_once(package, transport=transports[number % 2])
                 except Injected:
                     held = _core.live_handles()
                 assert held >= 0, f"{name} was not reached"
