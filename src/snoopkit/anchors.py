@@ -4,6 +4,9 @@ Nothing in a program need refer to the struct that its records have, and then th
 is shown a copy of the header in which a pointer stands behind each struct, on the same line: clang itself sees
 what is commented out, switched off, packed or renamed, in the context of the user's source. The pointers live in a
 section of their own; once their types were read, section and variables are taken away again.
+
+They point to arrays of one struct: of a plain pointer, clang keeps only a forward declaration if some other struct has
+a member of the same type.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import re
 import struct
 
-from .btf import KIND_DATASEC, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, Btf
+from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, Btf
 from .elf import Elf, strip_debug
 from .errors import PackageError
 
@@ -23,9 +26,9 @@ __all__ = ["SECTION", "clean", "place", "remove", "structs"]
 
 SECTION = ".snoopkit.structs"
 _VARIABLE = "__snoopkit_struct_"
-_ANCHOR = " {type} *" + _VARIABLE + '{number} __attribute__((section("' + SECTION + '"), unused));'
+_ANCHOR = " {type} (*" + _VARIABLE + '{number})[1] __attribute__((section("' + SECTION + '"), unused));'
 _IN_DIAGNOSTICS = re.compile(
-    r" (?:struct )?\w+ \*" + _VARIABLE + r"\d+ __attribute__\(\(section\([^)]*\), unused\)\);"
+    r" (?:struct )?\w+ \(\*" + _VARIABLE + r"\d+\)\[1\] __attribute__\(\(section\([^)]*\), unused\)\);"
 )
 
 _TOKEN = re.compile(
@@ -178,14 +181,21 @@ def structs(btf: Btf) -> list[tuple[int, str]]:
     found: list[tuple[int, int, str]] = []
     for variable_id, _, _ in btf.types[section].variables:
         variable = btf.types[variable_id]
-        pointer = btf.types[variable.type_id]
-        if not variable.name.startswith(_VARIABLE) or pointer.kind != KIND_PTR:
+        element_id = _element(btf, variable.type_id)
+        if not variable.name.startswith(_VARIABLE) or element_id is None:
             continue
-        target = btf.types[btf.resolve(pointer.type_id)]
+        target = btf.types[btf.resolve(element_id)]
         if target.kind == KIND_STRUCT and target.members:
-            name = target.name or btf.types[pointer.type_id].name
+            name = target.name or btf.types[element_id].name
             found.append((int(variable.name.removeprefix(_VARIABLE)), target.id, name))
     return [(type_id, name) for _, type_id, name in sorted(found)]
+
+
+def _element(btf: Btf, type_id: int) -> int | None:
+    """What an anchor of this type points to."""
+    pointer = btf.types[type_id]
+    array = btf.types[pointer.type_id] if pointer.kind == KIND_PTR else pointer
+    return array.type_id if array.kind == KIND_ARRAY else None
 
 
 def remove(data: bytes) -> bytes:
@@ -217,7 +227,7 @@ def remove(data: bytes) -> bytes:
         member = at[anchored] + 12 + 12 * index
         struct.pack_into(order + "III", raw, member, name, variable.type_id, 64 * index)
         struct.pack_into(order + "III", raw, at[variable_id] + 4, 1 << 24, 1, 8)
-        typedef = btf.types[btf.types[variable.type_id].type_id]
+        typedef = btf.types[_element(btf, variable.type_id) or 0]
         if typedef.kind == KIND_TYPEDEF and typedef.name not in taken:
             target = btf.types[btf.resolve(typedef.id)]
             if target.kind == KIND_STRUCT and not target.name:

@@ -355,6 +355,17 @@ def test_which_vmlinux_wins(tmp_path: Path) -> None:
     assert snoopkit.build(source, header, vmlinux=other).object != package.object
 
 
+def test_a_struct_that_another_one_points_to(tmp_path: Path) -> None:
+    """clang keeps no more than a forward declaration of it, unless somebody needs it whole."""
+    loop = """
+        struct place { struct event *event; };
+        static long each(int number, struct place *place) { return place->event != 0; }
+    """
+    source = PROGRAM.replace("struct {", loop + "struct {", 1)
+    body = "struct place place = {}; bpf_loop(3, each, &place, 0);"
+    assert exported(snoopkit.build(*write(tmp_path, source=source, body=body))) == ["event"]
+
+
 def test_define_and_cflags(tmp_path: Path) -> None:
     source, header = write(tmp_path, body="return A + B;")
     assert snoopkit.build(source, header, define=["A=1"], cflags=["-DB=2"]).programs

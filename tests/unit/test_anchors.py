@@ -39,5 +39,5 @@ def test_nothing_but_anchors_is_added(pieces: list[str]) -> None:
 )
 def test_what_is_anchored(text: str, expected: list[str]) -> None:
     placed = anchors.place(text)
-    found = [part.split(";")[-1].strip() for part in placed.split(" *__snoopkit_struct_")[:-1]]
+    found = [part.split(";")[-1].strip() for part in placed.split(" (*__snoopkit_struct_")[:-1]]
     assert found == expected
