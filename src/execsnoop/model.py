@@ -53,7 +53,7 @@ _EXEC = (
     "cwd",
     "capabilities",
 )
-_FAILED = ("errno", "error", "filename", "dirfd", "at_flags", "argv")
+_FAILED = ("errno", "error", "filename", "dirfd", "at_flags", "argv", "folded")
 _EXIT = (
     "status",
     "exit_code",
@@ -160,6 +160,7 @@ class ProcessEvent:
     error: str | None = None
     dirfd: int | None = None
     at_flags: int | None = None
+    folded: int | None = None
     status: int | None = None
     exit_code: int | None = None
     signal: str | None = None

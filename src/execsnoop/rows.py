@@ -200,4 +200,6 @@ def _attempt(event: ProcessEvent, reason: str | None) -> str:
         at = f"dirfd {event.dirfd}" if event.dirfd != _AT_FDCWD else ""
         flags = f"at_flags {event.at_flags:#x}" if event.at_flags else ""
         parts.append(f"[{' '.join(filter(None, (at, flags)))}]")
+    if event.folded:
+        parts.append(f"[and {event.folded} before]")
     return " ".join(parts)

@@ -58,6 +58,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _REPEAT_NS = 20_000_000
 _MAX_ENDED = 1_024
 _MAX_HELD = 65_536
+# How soon the next try follows when a program is looked for along PATH, and the answers that let the search go on.
+_WALK_NS = 20_000_000
+_GOES_ON = frozenset({"ENOENT", "ENOTDIR"})
 _MAX_PREPARED = 1_024
 # Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
 # what it has no room for.
@@ -100,6 +103,9 @@ class Stream:
         # The latest report of each such exit, and until when it waits.
         self._unsettled: dict[Identity, tuple[ProcessEvent, int]] = {}
         self._ended: dict[Identity, None] = {}
+        # The latest try of each thread that may be looking for a program along PATH, and until when it waits.
+        self._walks: dict[tuple[int, int, int], tuple[ProcessEvent, int]] = {}
+        self._folded: set[ProcessEvent] = set()
         # Changes of credentials, by the thread whose exec comes next.
         self._prepared: dict[int, Any] = {}
         self._takers = {
@@ -116,9 +122,17 @@ class Stream:
         """When (CLOCK_BOOTTIME) a `feed` gives what is held now, even one without records; None: nothing is held."""
         if not self._held:
             return None
-        head = self._held[0]
-        waits = self._unsettled.get((head.pid or 0, head.start_boottime_ns or 0))
-        return waits[1] if waits is not None else 0
+        return self._waits_until_ns(self._held[0])
+
+    def _waits_until_ns(self, event: ProcessEvent) -> int:
+        """0 if it doesn't wait. An exit that was said again has nothing to wait for, nor has a try that is folded."""
+        if event.type == "exit":
+            latest, until_ns = self._unsettled.get(_identity(event), (None, 0))
+        elif event.type == "exec_failed":
+            latest, until_ns = self._walks.get(_thread(event), (None, 0))
+        else:
+            return 0
+        return until_ns if latest is event else 0
 
     def feed(self, records: Iterable[Any], now_ns: int) -> list[ProcessEvent]:
         """Take records in order of time; return the events that are ready, in the same order.
@@ -132,7 +146,7 @@ class Stream:
             if event is None:
                 continue
             self._latest_ns = event.boottime_ns
-            if self._unsettled:
+            if self._held or self._unsettled or self._walks:
                 self._held.append(event)
             else:
                 events.append(event)
@@ -148,22 +162,32 @@ class Stream:
         events: list[ProcessEvent] = []
         while self._held:
             event = self._held[0]
-            identity = (event.pid or 0, event.start_boottime_ns or 0)
-            if event.type == "exit" and identity in self._unsettled:
-                latest, until_ns = self._unsettled[identity]
-                if event is latest:
-                    if now_ns is not None and now_ns < until_ns and len(self._held) <= self._max_held:
-                        break
-                    del self._unsettled[identity]
-                    self._ended[identity] = None
-                    if len(self._ended) > _MAX_ENDED:
-                        del self._ended[next(iter(self._ended))]
-                    events.append(event)
-                # else it was said again later, and better
+            if (
+                now_ns is not None
+                and now_ns < self._waits_until_ns(event)
+                and len(self._held) <= self._max_held
+            ):
+                break
+            self._held.popleft()
+            if event.type == "exit" and _identity(event) in self._unsettled:
+                self._settle(event, events)
+            elif event in self._folded:
+                self._folded.remove(event)
             else:
                 events.append(event)
-            self._held.popleft()
+                if event.type == "exec_failed" and self._walks.get(_thread(event), (None, 0))[0] is event:
+                    del self._walks[_thread(event)]
         return events
+
+    def _settle(self, event: ProcessEvent, events: list[ProcessEvent]) -> None:
+        identity = _identity(event)
+        if self._unsettled[identity][0] is not event:
+            return  # it was said again later, and better
+        del self._unsettled[identity]
+        self._ended[identity] = None
+        if len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        events.append(event)
 
     def _event(self, type: str, record: Any) -> ProcessEvent:
         """An event with what every record tells of its process."""
@@ -232,6 +256,8 @@ class Stream:
             event.old_tid = record.old_tid
         if self._prepared:
             self._set_credentials(event, record)
+        if self._walks:
+            self._walks.pop((record.pid, record.start_boottime_ns, record.old_tid), None)
         command = Command(event.argv, size_bytes, reason)
         self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
         return event
@@ -257,7 +283,18 @@ class Stream:
             event.argv = record.argv
             if flags & _ARGV_TRUNCATED:
                 event.mark("argv", "truncated")
+        self._fold(event)
         return event
+
+    def _fold(self, event: ProcessEvent) -> None:
+        """Let the latest try of a search along PATH stand for those before it."""
+        thread = _thread(event)
+        before = self._walks.pop(thread, None)
+        if before is not None and _goes_on(before[0], event):
+            event.folded = (before[0].folded or 0) + 1
+            self._folded.add(before[0])
+        if event.error in _GOES_ON and event.filename is not None:
+            self._walks[thread] = event, event.boottime_ns + _WALK_NS
 
     def _set_how(self, event: ProcessEvent, record: Any) -> None:
         how = record.how
@@ -350,6 +387,22 @@ class Stream:
         if record._map != "life":
             self.processes.doubt(record._time_ns)
         return event
+
+
+def _identity(event: ProcessEvent) -> Identity:
+    return event.pid or 0, event.start_boottime_ns or 0
+
+
+def _thread(event: ProcessEvent) -> tuple[int, int, int]:
+    return event.pid or 0, event.start_boottime_ns or 0, event.tid or 0
+
+
+def _goes_on(before: ProcessEvent, event: ProcessEvent) -> bool:
+    """Whether a try is for the same program as the one before it, in another folder."""
+    if event.filename is None or before.filename is None or event.boottime_ns - before.boottime_ns > _WALK_NS:
+        return False
+    same_name = before.filename.rpartition("/")[2] == event.filename.rpartition("/")[2]
+    return same_name and before.filename != event.filename and before.argv == event.argv
 
 
 def _whole_argv(record: Any) -> list[str] | None:

@@ -134,18 +134,21 @@ def test_a_32_bit_call_that_works(programs: dict[str, str], marker: str) -> None
     assert event.argv == [programs["leaf"], marker]
 
 
-def test_the_search_along_the_path(marker: str, tmp_path: Path) -> None:
+def test_the_search_along_the_path(programs: dict[str, str], marker: str, tmp_path: Path) -> None:
+    folders = [str(tmp_path / name) for name in "abc"]
     command = Command("-x", "--format", "table", output=tmp_path / "out")
     subprocess.run(
-        ["env", "true", marker], check=True, env={"PATH": f"{tmp_path}/a:{tmp_path}/b:{os.environ['PATH']}"}
+        ["/usr/bin/env", "leaf", marker, "exit", "0"],
+        check=True,
+        env={"PATH": ":".join([*folders, os.path.dirname(programs["leaf"])])},
     )
     data, messages = command.end()
-    rows = [line.split() for line in data.decode().splitlines() if marker in line]
-    fails = [row for row in rows if row[1] == "fail"]
-    assert [row[6:] for row in fails if row[7].endswith("/true")][:2] == [
-        ["ENOENT", f"{tmp_path}/{folder}/true", marker] for folder in "ab"
-    ]
     assert command.process.returncode == 0, messages
+    rows = [line.split() for line in data.decode().splitlines() if marker in line]
+    first = [row[1] for row in rows].index("fail")
+    fail, ran = rows[first : first + 2]
+    assert fail[6:] == ["ENOENT", f"{tmp_path}/c/leaf", marker, "exit", "0", "[and", "2", "before]"]
+    assert ran[1] == "exec" and ran[7:] == ["leaf", marker, "exit", "0"]
 
 
 def test_without_asking_there_are_none(programs: dict[str, str], files: dict[str, str], marker: str) -> None:

@@ -87,10 +87,10 @@ def test_keys_of_a_fork_stand_in_the_promised_order() -> None:
 
 
 def test_keys_of_a_failed_exec_stand_in_the_promised_order() -> None:
-    event = make_exec(type="exec_failed", errno=2, error="ENOENT", dirfd=3, at_flags=0)
+    event = make_exec(type="exec_failed", errno=2, error="ENOENT", dirfd=3, at_flags=0, folded=2)
     assert " ".join(event.as_dict()) == (
         "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
-        "errno error filename dirfd at_flags argv"
+        "errno error filename dirfd at_flags argv folded"
     )
 
 

@@ -130,6 +130,7 @@ def test_a_failed_exec_shows_the_file_that_was_tried() -> None:
     nothing.mark("filename", "unreadable")
     assert cells(nothing)[7:] == ["[unreadable]", "[at_flags", "0x10000]"]
     assert cells(make_fail(filename="x", argv=["x"], dirfd=3, at_flags=0))[7:] == ["x", "[dirfd", "3]"]
+    assert cells(make_fail(filename="/c/x", argv=["x"], folded=2))[7:] == ["/c/x", "[and", "2", "before]"]
 
 
 class TestColumns:

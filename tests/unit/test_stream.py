@@ -86,6 +86,23 @@ def exits(
     return record("exit_event", time_ns, pid, start, flags, status=status, **{**ACCOUNT, **account})
 
 
+def fails(time_ns: int, pid: int, filename: str, error: int = 2, tid: int = 0) -> SimpleNamespace:
+    made = record(
+        "fail_event",
+        time_ns,
+        pid,
+        2_000,
+        0,
+        error=error,
+        dirfd=-100,
+        at_flags=0,
+        filename=filename,
+        argv=[filename.rpartition("/")[2], "x"],
+    )
+    made.tid = tid or pid
+    return made
+
+
 def forks(time_ns: int, pid: int, child: int, *, start: int = 2_000, child_start: int = 0) -> SimpleNamespace:
     return record(
         "fork_event",
@@ -393,3 +410,53 @@ class TestHow:
         )
         assert plain.incomplete is None
         assert set_uid.incomplete == {"flags": "unsupported"} and set_uid.flags == ["secureexec"]
+
+
+class TestSearches:
+    """Tries along PATH: the last one stands for those before it, and the order stays."""
+
+    def test_one_that_finds_nothing(self) -> None:
+        stream = Stream()
+        assert not feed(stream, fails(3_000, 7, "/a/ls"), fails(3_100, 7, "/b/ls"), fails(3_200, 7, "/c/ls"))
+        assert stream.due_ns == 3_200 + 20_000_000
+        (event,) = feed(stream, now_ns=NEVER)
+        assert (event.filename, event.folded, event.boottime_ns) == ("/c/ls", 2, 3_200)
+        assert stream.due_ns is None
+
+    def test_one_that_finds_it(self) -> None:
+        events = feed(Stream(), fails(3_000, 7, "/a/ls"), fails(3_100, 7, "/b/ls"), execs(3_200, 7, "ls"))
+        assert [(e.type, e.filename, e.folded) for e in events] == [
+            ("exec_failed", "/b/ls", 1),
+            ("exec", "/x", None),
+        ]
+
+    def test_another_answer_ends_it_and_is_not_folded(self) -> None:
+        stream = Stream()
+        events = feed(
+            stream, fails(3_000, 7, "/a/ls"), fails(3_100, 7, "/b/ls", 13), fails(3_200, 7, "/c/ls")
+        )
+        events += feed(stream, now_ns=NEVER)
+        assert [(e.error, e.folded) for e in events] == [("EACCES", 1), ("ENOENT", None)]
+
+    def test_other_programs_threads_and_processes_are_not_folded(self) -> None:
+        stream = Stream()
+        tries = [
+            fails(3_000, 7, "/a/ls"),
+            fails(3_100, 7, "/a/cat"),
+            fails(3_200, 7, "/b/ls", tid=8),
+            fails(3_300, 9, "/b/ls"),
+            fails(3_400, 7, "/a/cat"),  # the same file again is no search
+            fails(3_400 + 30_000_000, 7, "/b/cat"),  # nor is one much later
+        ]
+        events = feed(stream, *tries) + feed(stream, now_ns=NEVER)
+        assert [event.folded for event in events] == [None] * 6
+        times = [event.boottime_ns for event in events]
+        assert times == sorted(times)
+
+    def test_what_comes_between_keeps_its_place(self) -> None:
+        stream = Stream()
+        events = feed(stream, fails(3_000, 7, "/a/ls"), execs(3_050, 8, "x"), fails(3_100, 7, "/b/ls"))
+        events += feed(stream, exits(3_200, 8), now_ns=3_300)
+        events += stream.flush()
+        assert [(e.type, e.pid) for e in events] == [("exec", 8), ("exec_failed", 7), ("exit", 8)]
+        assert not stream._folded and not stream._walks
