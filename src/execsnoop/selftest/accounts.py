@@ -94,7 +94,7 @@ def many(stage: Stage) -> Play:
 
     for index in range(_MANY):
         path = paths[index % len(paths)]
-        pid = os.posix_spawn(path, [b"exits", stage.marker, b"%d" % index], {})
+        pid = stage.spawn(path, [b"exits", stage.marker, b"%d" % index])
         running[pid] = index
         if len(running) == _AT_ONCE:
             reap()
@@ -116,7 +116,7 @@ def long_lines_of_many(stage: Stage) -> Play:
     given = []
     for index in range(100):
         given.append([b"exits", stage.marker, *(b"%d-%d" % (index, n) for n in range(30))])
-        os.waitpid(os.posix_spawn(path, given[-1], {}), 0)
+        os.waitpid(stage.spawn(path, given[-1]), 0)
         stage.look()
     seen = yield arguments_text([argument for argv in given for argument in argv])
     found = [argument for event in seen.of("exec") for argument in encoded(event.argv) or ()]

@@ -134,7 +134,7 @@ def pairs(stage: Stage) -> Play:
     path = stage.program("pair", programs.pair())
     told = {}
     for _ in range(_PAIRS):
-        pid = os.posix_spawn(path, [b"pair", stage.marker], {})
+        pid = stage.spawn(path, [b"pair", stage.marker])
         told[pid] = os.waitpid(pid, 0)[1]
         stage.look()
     seen = yield f"{_PAIRS} exits, 0 of them wrong"
@@ -163,10 +163,11 @@ def exec_by_thread(stage: Stage) -> Play:
 
 
 def every_process_ends_once(stage: Stage) -> Play:
-    yield "1 exit for each process"
+    yield f"{stage.children} children, 1 exit for each process"
     made = sorted((e.child_pid or 0, e.child_start_boottime_ns or 0) for e in stage.all.of("fork"))
     ended = sorted((e.pid or 0, e.start_boottime_ns or 0) for e in stage.all.of("exit"))
-    return "1 exit for each process" if made == ended else f"{len(ended)} exits of {len(made)} processes"
+    exits = "1 exit for each process" if made == ended else f"{len(ended)} exits of {len(made)} processes"
+    return f"{stage.children_seen} children, {exits}"
 
 
 CASES: tuple[tuple[str, Case], ...] = (

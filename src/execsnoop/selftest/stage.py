@@ -116,6 +116,8 @@ class Stage:
     def __init__(self, source: Source, folder: str) -> None:
         self.folder = folder
         self.marker = f"selftest-{os.urandom(6).hex()}".encode()
+        self.children = 0
+        self.children_seen = 0
         self.disordered = 0
         self._source = source
         self._latest_ns = 0
@@ -145,6 +147,7 @@ class Stage:
         pid = calls.fork()
         if pid == 0:
             self._play(body, write)
+        self._made_one()
         os.close(write)
         os.close(ends_by_exec)
         if until_exec:
@@ -205,6 +208,15 @@ class Stage:
     ) -> Ran:
         """Run a program, and in the child `before` that."""
         return self.perform(running(path, argv, environment, before))
+
+    def spawn(self, path: bytes, argv: Sequence[bytes]) -> int:
+        """The pid of a child that runs a program at once; whoever calls this reaps it."""
+        pid = os.posix_spawn(path, list(argv), {})
+        self._made_one()
+        return pid
+
+    def _made_one(self) -> None:
+        self.children += bool(self._cases)
 
     # The trace
 
@@ -276,6 +288,7 @@ class Stage:
                 if identity == self._own:
                     number = bisect_right(self._began_ns, event.boottime_ns) - 1
                     case = self._cases[number] if number >= 0 else None
+                    self.children_seen += case is not None
                 if case is not None:
                     self._members[_child(event)] = case
             if case is not None:
