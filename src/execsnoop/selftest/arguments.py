@@ -9,7 +9,7 @@ from functools import partial
 
 from ..rows import writer
 from . import programs
-from .stage import CannotRun, Mismatch, Stage, arguments_text, encoded, running
+from .stage import CannotRun, Mismatch, Stage, arguments_text, encoded, need_machine_pids, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def nothing(stage: Stage) -> Play:
 
 def huge(size: int, piece: int, stage: Stage) -> Play:
     """More than the kernel's part of the trace can hold: completed from the process, which is there."""
+    need_machine_pids()
     path = stage.program("dump", programs.dump())
     text = _letters(size)
     pieces = [text[at : at + piece] for at in range(0, size, piece)]

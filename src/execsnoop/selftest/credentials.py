@@ -21,6 +21,8 @@ _SETUID, _SETGID = 0o4755, 0o2755
 
 
 def _owned(stage: Stage, name: str, mode: int) -> bytes:
+    if os.getuid() == _NOBODY:
+        raise CannotRun("the user is nobody already")
     path = stage.program(name, programs.ids())
     try:
         os.chown(path, _NOBODY, _NOBODY)

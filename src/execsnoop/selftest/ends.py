@@ -10,7 +10,7 @@ import time
 from functools import partial
 
 from . import calls, programs
-from .stage import CannotRun, Stage, life_text, running, status_text
+from .stage import CannotRun, Stage, life_text, need_machine_pids, running, status_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def pairs(stage: Stage) -> Play:
 
 
 def exec_by_thread(stage: Stage) -> Play:
+    need_machine_pids()
     path = stage.program("exits-7", programs.exits(7))
 
     def execs() -> None:

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from . import calls, programs
-from .stage import CannotRun, Stage, arguments_text, encoded
+from .stage import CannotRun, Stage, arguments_text, encoded, need_machine_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +25,9 @@ def _report_and_run(path: bytes, marker: bytes, *told: int) -> int:
     return 126
 
 
-def _must_be_one_pid_namespace() -> None:
-    """Other processes' pids as the trace tells them are those of the machine."""
-    initial = 0xEFFFFFFC
-    if os.stat("/proc/self/ns/pid").st_ino != initial:
-        raise CannotRun("this is a pid namespace, where parents have other pids")
-
-
 def daemon(reaper: bool, stage: Stage) -> Play:
     """Forked twice, the one between gone before the exec."""
-    _must_be_one_pid_namespace()
+    need_machine_pids()
     path = stage.program("exits-0", programs.exits(0))
 
     def body() -> int:
@@ -66,7 +59,7 @@ def daemon(reaper: bool, stage: Stage) -> Play:
 
 def sibling(stage: Stage) -> Play:
     """CLONE_PARENT: who makes it doesn't become its parent."""
-    _must_be_one_pid_namespace()
+    need_machine_pids()
     path = stage.program("exits-0", programs.exits(0))
 
     def body() -> int:
@@ -90,6 +83,7 @@ def sibling(stage: Stage) -> Play:
 
 def inherited(stage: Stage) -> Play:
     """A process that runs no program of its own has its parent's command."""
+    need_machine_pids()
     with open("/proc/self/cmdline", "rb") as file:
         own = file.read().split(b"\0")[:-1]
     ran = stage.perform(lambda: 0)

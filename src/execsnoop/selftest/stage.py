@@ -47,6 +47,7 @@ __all__ = [
     "arguments_text",
     "encoded",
     "life_text",
+    "need_machine_pids",
     "plain",
     "status_text",
 ]
@@ -55,6 +56,7 @@ _STARTING_SECONDS = 5.0
 _LONGEST_TEXT = 60
 _FAILED, _REFUSED = 126, 125
 _CANNOT = b"\0cannot: "
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _ENVIRONMENT = (b"SELFTEST=1",)
 
 
@@ -307,6 +309,12 @@ def running(
         raise OSError(number, f"{os.fsdecode(os.path.basename(path))}: {os.strerror(number)}")
 
     return body
+
+
+def need_machine_pids() -> None:
+    """For cases about pids that the trace tells as those of the machine, or finds again in /proc."""
+    if os.stat("/proc/self/ns/pid").st_ino != _INITIAL_PID_NAMESPACE:
+        raise CannotRun("processes have other pids in this pid namespace")
 
 
 def _identity(event: ProcessEvent) -> Identity:
