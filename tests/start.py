@@ -55,6 +55,7 @@ LIVE = (
         "execsnoop.model",
         "execsnoop.processes",
         "execsnoop.procfs",
+        "execsnoop.records",
         "execsnoop.rows",
         "execsnoop.snapshot",
         "execsnoop.stream",

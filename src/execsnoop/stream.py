@@ -7,12 +7,11 @@ from collections import deque
 from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
 import snoopkit
-from snoopkit.render import WallClock
 
-from .identity import container, path
 from .model import GROUPS, ProcessEvent
-from .processes import Command, Processes
-from .procfs import TICK_NS, arguments
+from .processes import Processes
+from .procfs import TICK_NS
+from .records import MAY_REPEAT, Records, set_account
 from .snapshot import look
 
 TYPE_CHECKING = False
@@ -21,38 +20,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from .processes import Identity
+    from .processes import Command, Identity
 
 __all__ = ["SETTLE_SECONDS", "Stream", "Trace", "package_path", "trace"]
 
 SETTLE_SECONDS = 0.15
 """For how long most parents need at most to reap, and the kernel to settle the account."""
-
-# header.flags of execsnoop.h
-_ARGV_TRUNCATED = 0x01
-_ARGV_UNREADABLE = 0x02
-_FILENAME_TRUNCATED = 0x04
-_FILENAME_UNREADABLE = 0x08
-_AUDIT_UNSUPPORTED = 0x10
-_MAY_REPEAT = 0x20
-_IO_UNSUPPORTED = 0x40
-_INTERPRETER_TRUNCATED = 0x80
-_CGROUP_TRUNCATED = 0x100
-_EXE_TRUNCATED = 0x200
-_CWD_TRUNCATED = 0x400
-
-# exec_event.how
-_IS_SCRIPT = 0x01
-_HAS_SETID = 0x20
-_HOW_FLAGS = ((0x02, "memfd"), (0x04, "deleted"), (0x08, "upper_layer"))
-_IS_SECURE = 0x10
-
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-_CAPABILITY_SETS = ("inheritable", "permitted", "effective", "bounding", "ambient")
-_AT_FDCWD = -100
-
-_NO_AUDIT_ID = 0xFFFFFFFF  # loginuid or sessionid of what no login started
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # For how long the other threads of a process that end at once may still report its end.
 _REPEAT_NS = 20_000_000
@@ -90,13 +63,8 @@ class Stream:
         self.processes = processes if processes is not None else Processes()
         self.repeated = 0
         self._settle_ns = int(settle * 1e9)
-        self._sees_credentials = sees_credentials
         self._max_held = max_held
-        self._has_cgroups = "with_cgroups" in groups
-        self._has_namespaces = "with_namespaces" in groups
-        self._has_paths = "with_paths" in groups
-        self._has_capabilities = "with_capabilities" in groups
-        self._clock = WallClock()
+        self._records = Records(sees_credentials=sees_credentials, groups=groups)
         self._latest_ns = 0
         # From an exit that may be repeated or is not settled on, everything waits.
         self._held: deque[ProcessEvent] = deque()
@@ -189,100 +157,17 @@ class Stream:
             del self._ended[next(iter(self._ended))]
         events.append(event)
 
-    def _event(self, type: str, record: Any) -> ProcessEvent:
-        """An event with what every record tells of its process."""
-        event = ProcessEvent(type, record._time_ns, self._clock.wall_ns(record._time_ns), record._cpu)
-        event.pid = record.pid
-        event.tid = record.tid
-        event.ppid = record.ppid
-        event.start_boottime_ns = record.start_boottime_ns
-        event.uid = record.uid
-        event.gid = record.gid
-        event.euid = record.euid
-        event.egid = record.egid
-        event.comm = record.comm
-        event.tty = record.tty or None
-        if self._has_cgroups:
-            _set_cgroup(event, record)
-        if self._has_namespaces:
-            event.namespaces = dict(zip(_NAMESPACES, record.namespaces, strict=True))
-            event.namespaces["inner_pid"] = record.inner_pid
-        if record.header.flags & _AUDIT_UNSUPPORTED:
-            event.mark("loginuid", "unsupported")
-            event.mark("sessionid", "unsupported")
-            return event
-        if record.loginuid != _NO_AUDIT_ID:
-            event.loginuid = record.loginuid
-        if record.sessionid != _NO_AUDIT_ID:
-            event.sessionid = record.sessionid
-        return event
-
     def _exec(self, record: Any) -> ProcessEvent:
-        event = self._event("exec", record)
-        flags = record.header.flags
-        reason = None
-        size_bytes = record.argv_captured_bytes
-        if flags & _ARGV_UNREADABLE:
-            reason = "unreadable"
-        else:
-            event.argv = record.argv
-            if flags & _ARGV_TRUNCATED:
-                whole = _whole_argv(record)
-                if whole is not None:
-                    event.argv, size_bytes = whole, record.argv_size_bytes
-                else:
-                    reason = "truncated"
-        if reason:
-            event.mark("argv", reason)
-        event.argv_size_bytes = record.argv_size_bytes
-        if flags & _FILENAME_UNREADABLE:
-            event.mark("filename", "unreadable")
-        else:
-            event.filename = record.filename
-            if flags & _FILENAME_TRUNCATED:
-                event.mark("filename", "truncated")
-        if record.how:
-            self._set_how(event, record)
-        if self._has_paths:
-            event.exe, event.cwd = path(record.exe), path(record.cwd)
-            if flags & _EXE_TRUNCATED:
-                event.mark("exe", "truncated")
-            if flags & _CWD_TRUNCATED:
-                event.mark("cwd", "truncated")
-        if self._has_capabilities:
-            sets = zip(_CAPABILITY_SETS, record.capabilities, strict=True)
-            event.capabilities = {name: f"{bits:016x}" for name, bits in sets}
-        if record.old_tid != record.pid:
-            event.old_tid = record.old_tid
+        event, command = self._records.exec(record)
         if self._prepared:
             self._set_credentials(event, record)
         if self._walks:
             self._walks.pop((record.pid, record.start_boottime_ns, record.old_tid), None)
-        command = Command(event.argv, size_bytes, reason)
         self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
         return event
 
     def _fail(self, record: Any) -> ProcessEvent:
-        from errno import errorcode
-
-        event = self._event("exec_failed", record)
-        flags = record.header.flags
-        event.errno = record.error
-        event.error = errorcode.get(record.error, f"E{record.error}")
-        if record.dirfd != _AT_FDCWD or record.at_flags:
-            event.dirfd = record.dirfd
-            event.at_flags = record.at_flags
-        if flags & _FILENAME_UNREADABLE:
-            event.mark("filename", "unreadable")
-        else:
-            event.filename = record.filename
-        if flags & _ARGV_UNREADABLE:
-            event.argv = record.argv or None
-            event.mark("argv", "unreadable")
-        else:
-            event.argv = record.argv
-            if flags & _ARGV_TRUNCATED:
-                event.mark("argv", "truncated")
+        event = self._records.fail(record)
         self._fold(event)
         return event
 
@@ -295,21 +180,6 @@ class Stream:
             self._folded.add(before[0])
         if event.error in _GOES_ON and event.filename is not None:
             self._walks[thread] = event, event.boottime_ns + _WALK_NS
-
-    def _set_how(self, event: ProcessEvent, record: Any) -> None:
-        how = record.how
-        if how & _IS_SCRIPT:
-            event.script = event.filename
-            event.interpreter = record.interpreter
-            if record.header.flags & _INTERPRETER_TRUNCATED:
-                event.mark("interpreter", "truncated")
-        flags = [name for bit, name in _HOW_FLAGS if how & bit]
-        if how & _IS_SECURE:
-            flags.append("secureexec")
-        if flags:
-            event.flags = flags
-        if how & _HAS_SETID and not self._sees_credentials:
-            event.mark("flags", "unsupported")
 
     def _prepare(self, record: Any) -> None:
         self._prepared[record.tid] = record
@@ -331,7 +201,7 @@ class Stream:
         event.flags = flags or None
 
     def _fork(self, record: Any) -> ProcessEvent:
-        event = self._event("fork", record)
+        event = self._records.event("fork", record)
         event.child_pid = record.child_pid
         event.child_start_boottime_ns = record.child_start_boottime_ns
         event.clone_flags = record.clone_flags
@@ -344,10 +214,10 @@ class Stream:
         if identity in self._ended:
             self.repeated += 1
             return None
-        event = self._event("exit", record)
+        event = self._records.event("exit", record)
         event.set_status(record.status)
         event.lifetime_ns = event.boottime_ns - record.start_boottime_ns
-        _set_account(event, record, False)
+        set_account(event, record, False)
         earlier = self._unsettled.get(identity)
         if earlier is None:
             running = self.processes.ended(identity)
@@ -361,7 +231,7 @@ class Stream:
         else:
             self.repeated += 1
             _take_over(event, earlier[0])
-        may_repeat = record.header.flags & _MAY_REPEAT
+        may_repeat = record.header.flags & MAY_REPEAT
         wait_ns = max(self._settle_ns, _REPEAT_NS if may_repeat else 0)
         if wait_ns:
             self._unsettled[identity] = (event, event.boottime_ns + wait_ns)
@@ -373,14 +243,14 @@ class Stream:
         identity = (record.pid, record.start_boottime_ns)
         waiting = self._unsettled.get(identity)
         if waiting is not None:
-            _set_account(waiting[0], record, True)
+            set_account(waiting[0], record, True)
             self._unsettled[identity] = (waiting[0], 0)
 
     def _lost(self, record: Any) -> ProcessEvent:
         # The time up to which nothing else is missing. Never before an event that is already out.
         boottime_ns = max(record._time_ns, self._latest_ns)
         cpu = record._cpu if record._cpu >= 0 else None
-        event = ProcessEvent("lost", boottime_ns, self._clock.wall_ns(boottime_ns), cpu)
+        event = ProcessEvent("lost", boottime_ns, self._records.clock.wall_ns(boottime_ns), cpu)
         event.count = record.count
         event.cause = record.cause
         event.events = _KINDS_OF_MAP.get(record._map)
@@ -405,52 +275,11 @@ def _goes_on(before: ProcessEvent, event: ProcessEvent) -> bool:
     return same_name and before.filename != event.filename and before.argv == event.argv
 
 
-def _whole_argv(record: Any) -> list[str] | None:
-    """The arguments of which a record has only the beginning, if the process still has them in its memory."""
-    data = arguments(record.pid, record.start_boottime_ns)
-    # It may run something else by now, or have written its own title there.
-    start = "\0".join(record.argv).encode("utf-8", "surrogateescape")
-    if (
-        data is None
-        or len(data) != record.argv_size_bytes
-        or not data.startswith(start)
-        or data[-1:] != b"\0"
-    ):
-        return None
-    return data[:-1].decode("utf-8", "surrogateescape").split("\0")
-
-
-def _set_cgroup(event: ProcessEvent, record: Any) -> None:
-    # On a host with both versions one of them has nearly all processes in its root.
-    event.cgroup = path(record.cgroup or record.cgroup_v1)
-    event.container = container(record.cgroup, record.cgroup_v1)
-    if record.header.flags & _CGROUP_TRUNCATED:
-        event.mark("cgroup", "truncated")
-
-
 def _set_command(event: ProcessEvent, command: Command | None) -> None:
     if command is not None:
         event.argv = command.argv
         if command.reason:
             event.mark("argv", command.reason)
-
-
-def _set_account(event: ProcessEvent, record: Any, is_exact: bool) -> None:
-    """Split what the scheduler measured as the clock's ticks were split, which is how wait4() does it."""
-    event.cpu_ns = record.cpu_ns
-    event.cpu_exact = is_exact
-    ticks_ns = record.user_ns + record.system_ns
-    event.system_cpu_ns = record.cpu_ns * record.system_ns // ticks_ns if ticks_ns else 0
-    event.user_cpu_ns = record.cpu_ns - event.system_cpu_ns
-    event.max_rss_bytes = record.max_rss_pages * _PAGE_BYTES
-    event.minor_faults = record.minor_faults
-    event.major_faults = record.major_faults
-    if record.header.flags & _IO_UNSUPPORTED:
-        event.mark("read_bytes", "unsupported")
-        event.mark("write_bytes", "unsupported")
-    else:
-        event.read_bytes = record.read_bytes
-        event.write_bytes = record.write_bytes
 
 
 def _take_over(event: ProcessEvent, earlier: ProcessEvent) -> None:
