@@ -15,7 +15,7 @@ import pytest
 import execsnoop
 import snoopkit
 from execsnoop import selftest
-from execsnoop.selftest import stage
+from execsnoop.selftest import programs, stage, suite
 from kernel.test_execsnoop_hooks import refuse_types
 
 if TYPE_CHECKING:
@@ -254,6 +254,21 @@ def test_one_that_goes_dumb_fails_every_case_that_runs() -> None:
         rows = selftest.run(Liar(trace, lie, lost=0))
     passed = {row.case for row in rows if row.verdict == "pass"}
     assert passed == {"all events in order of time", "no event lost"}
+
+
+def test_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_MACHINES", {"sparc64": 43})
+    with true_trace() as trace:
+        rows = selftest.run(trace)
+    assert len(rows) > 50
+    assert {row.verdict for row in rows} == {f"cannot run: there are no programs for {os.uname().machine}"}
+
+
+def test_the_page_shows_these_cases() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "selftest.md").read_text()
+    table = page.split("```text\n")[1].split("```")[0].splitlines()
+    at = table[0].index("EXPECTED")
+    assert [line[:at].rstrip() for line in table[1:-1]] == [name for name, _ in suite._CASES]
 
 
 def test_it_tidies_up_when_it_is_told_to_end() -> None:

@@ -94,7 +94,7 @@ _CODE = {
 def _machine() -> str:
     machine = os.uname().machine
     if machine not in _MACHINES:
-        raise CannotRun(f"has no programs for {machine}")
+        raise CannotRun(f"there are no programs for {machine}")
     return machine
 
 

@@ -66,9 +66,9 @@ def _fine(stage: Stage) -> bytes:
 
 
 def search(stage: Stage) -> Play:
-    """A name that is looked for in one folder after the other."""
+    """A name that is looked for in one folder after the other; one line may stand for many tries."""
     path = stage.program("exits-1", programs.exits(1))
-    tries = [_absent(stage) + b"/exits-1"] * 3 + [path]
+    tries = [b"%s-%d/exits-1" % (_absent(stage), number) for number in range(3)] + [path]
 
     def body() -> int:
         for name in tries:
@@ -81,7 +81,8 @@ def search(stage: Stage) -> Play:
     seen = yield f"ENOENT 3 times, 1 exec, {status_text(ran.status)}"
     failed = seen.of("exec_failed", ran.pid)
     errors = ",".join(sorted({event.error or "-" for event in failed}))
-    return f"{errors} {len(failed)} times, {len(seen.of('exec', ran.pid))} exec, {life_text(seen, ran.pid)}"
+    tried = sum(1 + (event.folded or 0) for event in failed)
+    return f"{errors} {tried} times, {len(seen.of('exec', ran.pid))} exec, {life_text(seen, ran.pid)}"
 
 
 def fatal(stage: Stage) -> Play:

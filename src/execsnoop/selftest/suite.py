@@ -97,7 +97,11 @@ def run(source: Source) -> list[Row]:
     folder = _folder()
     try:
         stage = Stage(source, folder)
-        if not stage.find_itself():
+        try:
+            is_seen = stage.find_itself()
+        except CannotRun as error:
+            return [Row(name, None, None, f"cannot run: {error}") for name, _ in _CASES]
+        if not is_seen:
             return [Row("a first program", "its exec, within 5 seconds", "nothing", "FAIL")]
         acts = [_Act(name, case, stage) for name, case in _CASES]
         stage.watch(_LAST_ACCOUNTS_SECONDS)
