@@ -9,7 +9,7 @@ shift 3
 
 root=/run/root
 mkdir -p "$root"
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 cached_root "$root"
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,access=any,cache=loose,msize=512000 cached_root "$root"
 mkdir /run/checkout
 mount --bind "$root$checkout" /run/checkout # it may be below what is covered next
 for folder in proc sys dev; do mount --rbind "/$folder" "$root/$folder"; done

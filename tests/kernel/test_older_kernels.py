@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,3 +105,13 @@ def test_the_page_says_what_this_kernel_has(feature: str) -> None:
     header = next(row for row in rows if version in row)
     said = next(row for row in rows if row[0].startswith(feature))[header.index(version)]
     assert said == ("yes" if PROBES[feature]() else "no")
+
+
+def test_the_selftest_passes() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "execsnoop", "selftest", "--json"], capture_output=True, text=True, timeout=400
+    )
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row for row in rows if row["verdict"] == "FAIL"] == []
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(row["verdict"] == "pass" for row in rows) >= 25
