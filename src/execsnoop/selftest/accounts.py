@@ -46,7 +46,11 @@ def cpu(stage: Stage) -> Play:
 
 
 def memory(stage: Stage) -> Play:
-    ran = stage.perform(lambda: len(b"x" * _TAKEN_BYTES) and None)
+    def body() -> None:
+        taken = b"x" * _TAKEN_BYTES
+        del taken
+
+    ran = stage.perform(body)
     seen = yield f"{ran.usage.ru_maxrss * 1024} bytes"
     return f"{seen.one('exit', ran.pid).max_rss_bytes} bytes"
 
