@@ -324,8 +324,12 @@ def _hooks(failed: bool, settles: bool) -> list[str]:
     return hooks
 
 
-def _run(package: snoopkit.Package, hooks: list[str], **how: Any) -> snoopkit.Snoop:
+def _run(package: snoopkit.Package, hooks: list[str], groups: dict[str, bool], **how: Any) -> snoopkit.Snoop:
+    how["options"] = groups
     try:
+        if any(groups.values()):
+            more = [f"{name}_more" for name in _ALWAYS]
+            return snoopkit.run(package, enable=[*more, *hooks], disable=_ALWAYS, **how)
         return snoopkit.run(package, enable=hooks, **how)
     except snoopkit.UnsupportedError as error:
         if not error.feature.removeprefix("?").startswith("tp_btf/"):
@@ -355,7 +359,7 @@ class Trace:
         groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
         hooks = _hooks(failed, settle > 0)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        self._snoop = _run(package, hooks, options=groups, buffer_bytes=buffer_bytes, transport=transport)
+        self._snoop = _run(package, hooks, groups, buffer_bytes=buffer_bytes, transport=transport)
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
             sees_credentials="on_prepare" in hooks,

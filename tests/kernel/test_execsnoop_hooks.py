@@ -81,6 +81,10 @@ def links() -> dict[int, tuple[str, str]]:
     [
         (["--settle", "0"], {*ALWAYS, "on_prepare"}),
         ([], {*ALWAYS, "on_prepare", "on_free"}),
+        (
+            ["--columns", "pid,cwd"],
+            {"on_exec_more", "on_exit_more", "on_fork_more", "on_prepare", "on_free"},
+        ),
         (["-x"], {*ALWAYS, "on_prepare", "on_free", "on_fail_execve", "on_fail_execveat"}),
     ],
 )

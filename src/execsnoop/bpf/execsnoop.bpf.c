@@ -93,7 +93,9 @@ struct {
 	__type(value, struct life_slot);
 } life_slots SEC(".maps");
 
-/* A member behind a pointer that the verifier knows the type of, or doesn't: the first costs a load,
+/* `more`, a constant, says whether the switches count: what they ask for isn't in the programs otherwise.
+ *
+ * A member behind a pointer that the verifier knows the type of, or doesn't: the first costs a load,
  * the second a call. `typed` is a constant.
  */
 #define GET(typed, from, member) ((typed) ? (from)->member : BPF_CORE_READ(from, member))
@@ -212,7 +214,7 @@ static __always_inline __u32 add_cgroups(struct process_event *event, char *tail
  * Verifiers may ask for each of the tests.
  */
 static __always_inline __u32 describe(struct process_event *event, char *tail, __u64 *used,
-				      struct task_struct *task, __u16 type)
+				      struct task_struct *task, __u16 type, const _Bool more)
 {
 	struct task_struct *leader = task->group_leader;
 	struct task_struct *parent = task->real_parent;
@@ -246,11 +248,11 @@ static __always_inline __u32 describe(struct process_event *event, char *tail, _
 		if (tty)
 			bpf_probe_read_kernel_str(event->tty, sizeof(event->tty), tty->name);
 	}
-	if (with_namespaces) {
+	if (more && with_namespaces) {
 		describe_namespaces(event, task);
 		event->inner_pid = inner_pid(leader);
 	}
-	return with_cgroups ? add_cgroups(event, tail, used, task) : 0;
+	return more && with_cgroups ? add_cgroups(event, tail, used, task) : 0;
 }
 
 /* A text of the kernel's into the tail at an offset; returns its size. */
@@ -386,7 +388,7 @@ static __always_inline __u32 add_paths(struct exec_event *event, volatile __u64 
 }
 
 static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_tid,
-				struct linux_binprm *bprm, const _Bool typed)
+				struct linux_binprm *bprm, const _Bool typed, const _Bool more)
 {
 	struct exec_slot *slot = take_exec_slot(EXEC);
 	struct exec_event *event;
@@ -397,7 +399,7 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 		return 0;
 	event = (struct exec_event *)slot->record;
 	__builtin_memset(event, 0, sizeof(*event));
-	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXEC);
+	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXEC, more);
 	event->how = file_kind(GET(typed, bprm, file), typed);
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		event->how |= IS_SECURE;
@@ -414,9 +416,9 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 				 INTERPRETER_TRUNCATED);
 		used += event->interpreter_size_bytes;
 	}
-	if (with_capabilities)
+	if (more && with_capabilities)
 		describe_capabilities(event, task);
-	if (with_paths) {
+	if (more && with_paths) {
 		slot->used = used;
 		used = add_paths(event, &slot->used, task, bprm);
 	}
@@ -435,7 +437,7 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
 {
-	return exec(ctx, task, old_tid, bprm, 1);
+	return exec(ctx, task, old_tid, bprm, 1, 0);
 }
 
 /* Since 6.10, and the only hook where the credentials before an exec and after it are both there. */
@@ -469,7 +471,7 @@ int BPF_PROG(on_prepare, struct task_struct *task, struct linux_binprm *bprm)
 }
 
 static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clone_flags,
-				const _Bool typed)
+				const _Bool typed, const _Bool more)
 {
 	struct life_slot *slot;
 	struct fork_event *event;
@@ -483,7 +485,7 @@ static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clon
 		return 0;
 	event = (struct fork_event *)slot->record;
 	used = describe((struct process_event *)event, event->tail, &slot->used,
-			bpf_get_current_task_btf(), FORK);
+			bpf_get_current_task_btf(), FORK, more);
 	event->child_pid = GET(typed, child, tgid);
 	event->child_start_boottime_ns = GET(typed, child, start_boottime);
 	event->clone_flags = clone_flags;
@@ -499,7 +501,7 @@ static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clon
 SEC("tp_btf/task_newtask")
 int BPF_PROG(on_fork, struct task_struct *child, unsigned long clone_flags)
 {
-	return fork(ctx, child, clone_flags, 1);
+	return fork(ctx, child, clone_flags, 1, 0);
 }
 
 #define SET_ACCOUNT(event, signal, typed)                                                          \
@@ -547,7 +549,7 @@ static __always_inline _Bool process_is_gone(unsigned long long *ctx, struct sig
 	return signal->live.counter == 0;
 }
 
-static __always_inline int end(unsigned long long *ctx, struct task_struct *task)
+static __always_inline int end(unsigned long long *ctx, struct task_struct *task, const _Bool more)
 {
 	struct signal_struct *signal = task->signal;
 	struct task_struct *leader = task->group_leader;
@@ -562,7 +564,7 @@ static __always_inline int end(unsigned long long *ctx, struct task_struct *task
 	if (!slot)
 		return 0;
 	event = (struct exit_event *)slot->record;
-	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXIT);
+	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXIT, more);
 	event->header.flags |= flags;
 	/* The last thread's own exit_code is often not what the parent will be told. */
 	event->status =
@@ -583,7 +585,7 @@ static __always_inline int end(unsigned long long *ctx, struct task_struct *task
 SEC("tp_btf/sched_process_exit")
 int on_exit(unsigned long long *ctx)
 {
-	return end(ctx, (struct task_struct *)ctx[0]);
+	return end(ctx, (struct task_struct *)ctx[0], 0);
 }
 
 /* Runs from a timer's or another interrupt, even in the midst of the other programs on its CPU: so it
@@ -610,13 +612,35 @@ int BPF_PROG(on_free, struct task_struct *task)
 	return reaped(ctx, task, 1);
 }
 
+/* In the place of the three that always run, where one of the switches is on: with all that they may ask
+ * for, loading takes twice as long.
+ */
+
+SEC("?tp_btf/sched_process_exec")
+int BPF_PROG(on_exec_more, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
+{
+	return exec(ctx, task, old_tid, bprm, 1, 1);
+}
+
+SEC("?tp_btf/task_newtask")
+int BPF_PROG(on_fork_more, struct task_struct *child, unsigned long clone_flags)
+{
+	return fork(ctx, child, clone_flags, 1, 1);
+}
+
+SEC("?tp_btf/sched_process_exit")
+int on_exit_more(unsigned long long *ctx)
+{
+	return end(ctx, (struct task_struct *)ctx[0], 1);
+}
+
 /* Where the kernel refuses programs that know the types of what they are given. */
 
 SEC("?raw_tp/sched_process_exec")
 int on_exec_raw(unsigned long long *ctx)
 {
 	return exec(ctx, bpf_get_current_task_btf(), ctx[1], (struct linux_binprm *)ctx[2],
-		    0);
+		    0, 1);
 }
 
 SEC("?raw_tp/sched_prepare_exec")
@@ -628,13 +652,13 @@ int on_prepare_raw(unsigned long long *ctx)
 SEC("?raw_tp/task_newtask")
 int on_fork_raw(unsigned long long *ctx)
 {
-	return fork(ctx, (struct task_struct *)ctx[0], ctx[1], 0);
+	return fork(ctx, (struct task_struct *)ctx[0], ctx[1], 0, 1);
 }
 
 SEC("?raw_tp/sched_process_exit")
 int on_exit_raw(unsigned long long *ctx)
 {
-	return end(ctx, bpf_get_current_task_btf());
+	return end(ctx, bpf_get_current_task_btf(), 1);
 }
 
 SEC("?raw_tp/sched_process_free")
@@ -699,7 +723,7 @@ static __always_inline int fail(void *ctx, long error, _Bool is_execveat, _Bool 
 		return 0;
 	event = (struct fail_event *)slot->record;
 	__builtin_memset(event, 0, sizeof(*event));
-	used = describe((struct process_event *)event, event->tail, &slot->used, task, FAIL);
+	used = describe((struct process_event *)event, event->tail, &slot->used, task, FAIL, 1);
 	event->error = -error;
 	event->dirfd = -100;
 	if (is_execveat) {
