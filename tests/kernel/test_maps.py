@@ -340,7 +340,7 @@ def test_a_full_map_says_so(live: Live) -> None:
 
 def test_a_lock_in_a_value_is_taken(live: Live) -> None:
     guarded = live.maps["guarded"]
-    assert guarded._flags == maps.LOCK
+    assert guarded._flags == maps.base.LOCK
     guarded[1] = {"number": 5}
     assert guarded[1].number == 5 and guarded.pop(1).number == 5
     guarded.update_batch({2: {"number": 6}})
