@@ -16,6 +16,10 @@ PAGE_SIZE: int
 def live_handles() -> int:
     """How many kernel-side things are held: objects, links and readers. For tests."""
 
+def forks() -> int:
+    """How many forks lie between the process that imported this and the one that asks. What was opened at another
+    count is the parent's: its use raises RuntimeError, closing it leaves the parent's own as it is."""
+
 def set_log_to_stderr(on: bool) -> None:
     """Print everything libbpf says, on stderr, as it says it. For the whole process."""
 

@@ -13,6 +13,8 @@ Rules that every class here keeps:
 * a method first asks its handle for the pointer, which raises ValueError once that is closed;
 * closing is allowed at any time, twice, half-built, and happens by itself when the last reference goes;
 * every result of libbpf goes through `_failure`, which makes it one of the exceptions of `errors`;
+* after a fork all belongs to the parent: in the child a use raises RuntimeError, and closing lets go of references
+  only, so that the parent's programs stay attached and its rings in their maps;
 * what runs without the GIL never allocates Python objects and never raises: it returns a number.
 
 `_rings.pxi`, included at the end, has the Reader and the UserRing: everything that looks into rings.
@@ -53,6 +55,29 @@ cdef size_t _PAGE_SIZE = sysconf(_SC_PAGE_SIZE)
 PAGE_SIZE = _PAGE_SIZE
 
 cdef Py_ssize_t _live = 0
+
+# How many forks lie between the process that imported this and the one it runs in. Unlike a pid this costs no system
+# call, and no other process in the line of parents has the same.
+cdef unsigned long _forks = 0
+
+
+cdef void _count_fork() noexcept nogil:
+    global _forks
+    _forks += 1
+
+
+if pthread_atfork(NULL, NULL, _count_fork) != 0:
+    raise MemoryError()
+
+
+def forks() -> int:
+    return _forks
+
+
+cdef int _check_owner(unsigned long owner, str what) except -1:
+    if owner != _forks:
+        raise RuntimeError(f"the {what} is the parent's, which opened it before the fork: only closing it is allowed")
+    return 0
 
 
 def live_handles() -> int:
@@ -175,6 +200,23 @@ cdef struct Memory:           # a map's values, as this process sees them
     size_t size
 
 
+cdef void _let_go(bpf_link *link) noexcept nogil:
+    """Closes this process's reference to its parent's link.
+
+    Detaching as libbpf does it would disable the perf event that both processes share, or remove the probe. That event's
+    descriptor, which libbpf tells nobody, leaks: it goes when this process ends or executes another program.
+    """
+    cdef bpf_link_info info
+    cdef uint32_t size = sizeof(info)
+    cdef int fd = bpf_link__fd(link)
+    memset(&info, 0, size)
+    # Links made of several others have no descriptor of their own, and say 0: so the kernel is asked.
+    if fd >= 0 and bpf_obj_get_info_by_fd(fd, &info, &size) == 0:
+        close(fd)
+    bpf_link__disconnect(link)
+    bpf_link__destroy(link)
+
+
 @cython.no_gc
 @cython.final
 cdef class _Handle:
@@ -187,9 +229,11 @@ cdef class _Handle:
     cdef list rings           # UserRings
     cdef int busy
     cdef bint loaded, tried
+    cdef unsigned long owner
 
     def __cinit__(self):
         self.rings = []
+        self.owner = _forks
 
     def __dealloc__(self):
         self.release()
@@ -197,6 +241,7 @@ cdef class _Handle:
     cdef bpf_object *get(self) except NULL:
         if self.object == NULL:
             raise ValueError("the object is closed")
+        _check_owner(self.owner, "object")
         return self.object
 
     cdef bpf_object *get_loaded(self) except NULL:
@@ -248,7 +293,10 @@ cdef class _Handle:
                 _live -= 1
                 self.busy += 1
                 with nogil:
-                    bpf_link__destroy(link)
+                    if self.owner == _forks:
+                        bpf_link__destroy(link)
+                    else:
+                        _let_go(link)
                 self.busy -= 1
                 return
 
@@ -256,6 +304,12 @@ cdef class _Handle:
         global _live
         cdef bpf_object *object = self.object
         cdef Memory *memory
+        if self.owner != _forks and self.busy:
+            # What another thread was changing at the fork is left as it is: it can't be trusted, nor finished.
+            _live -= self.link_count + (object != NULL)
+            self.link_count = 0
+            self.object = NULL
+            return
         while self.link_count:
             self.detach(self.links[self.link_count - 1])
         free(self.links)
@@ -360,7 +414,7 @@ cdef class Object:
         return self.handle.object == NULL
 
     def close(self):
-        if self.handle.busy:
+        if self.handle.busy and self.handle.owner == _forks:
             raise RuntimeError("the object is in use by another thread")
         self.handle.release()
 

@@ -54,6 +54,9 @@ cdef extern from "bpf/bpf.h" nogil:
     struct bpf_map_info:
         uint32_t id
 
+    struct bpf_link_info:
+        uint32_t id
+
     struct bpf_map_batch_opts:
         size_t sz
         uint64_t elem_flags
@@ -125,6 +128,8 @@ cdef extern from "bpf/libbpf.h" nogil:
     bpf_link *bpf_program__attach_tracepoint(
         const bpf_program *program, const char *category, const char *name)
     bpf_link *bpf_program__attach_raw_tracepoint(const bpf_program *program, const char *name)
+    int bpf_link__fd(const bpf_link *link)
+    void bpf_link__disconnect(bpf_link *link)
     int bpf_link__destroy(bpf_link *link)
 
     const char *bpf_map__name(const bpf_map *map)
@@ -156,6 +161,7 @@ cdef extern from "bpf/libbpf.h" nogil:
         int map_fd, size_t page_count, perf_event_attr *attributes, perf_buffer_event_fn callback,
         void *context, const perf_buffer_raw_opts *options)
     void perf_buffer__free(perf_buffer *buffer)
+    size_t perf_buffer__buffer_cnt(const perf_buffer *buffer)
     int perf_buffer__epoll_fd(const perf_buffer *buffer)
     int perf_buffer__buffer_fd(const perf_buffer *buffer, size_t number)
     int perf_buffer__buffer(perf_buffer *buffer, int number, void **memory, size_t *size)

@@ -359,6 +359,19 @@ cdef struct RingGroup:        # the rings of one map
     int map_fd
 
 
+cdef void _let_go_of_rings(perf_buffer *buffer) noexcept nogil:
+    """Closes this process's references to its parent's rings.
+
+    perf_buffer__free would take the rings out of the map, disable their events, and unmap addresses that mean something
+    else here: a fork doesn't inherit the rings' memory. So libbpf's few hundred bytes leak.
+    """
+    cdef size_t number
+    if buffer != NULL:
+        for number in range(perf_buffer__buffer_cnt(buffer)):
+            close(perf_buffer__buffer_fd(buffer, number))
+        close(perf_buffer__epoll_fd(buffer))
+
+
 @cython.final
 cdef class Reader:
     cdef RingGroup *groups
@@ -371,8 +384,10 @@ cdef class Reader:
     cdef size_t spare_room
     cdef _Pool pool
     cdef readonly bint has_lost_counter
+    cdef unsigned long owner
 
     def __cinit__(self):
+        self.owner = _forks
         self.epoll_fd = -1
         self.timer_fd = -1
         self.pool = _Pool.__new__(_Pool)
@@ -535,9 +550,15 @@ cdef class Reader:
         # Another thread may close while this one unmaps.
         self.groups = NULL
         self.group_count = self.ring_count = self.buffer_count = 0
+        if self.owner != _forks and self.busy:
+            memset(&self.store, 0, sizeof(Store))     # another thread was filling it at the fork
+            self.spare = NULL
         for number in range(count):
             with nogil:
-                perf_buffer__free(groups[number].buffer)
+                if self.owner == _forks:
+                    perf_buffer__free(groups[number].buffer)
+                else:
+                    _let_go_of_rings(groups[number].buffer)
                 if groups[number].consumer_page != NULL:
                     munmap(groups[number].consumer_page, _PAGE_SIZE)
                 if groups[number].producer_pages != NULL:
@@ -554,6 +575,7 @@ cdef class Reader:
     cdef int _enter(self) except -1:
         if self.epoll_fd < 0 or self.closing:
             raise ValueError("the reader is closed")
+        _check_owner(self.owner, "reader")
         if self.busy:
             raise RuntimeError("the reader is in use by another thread")
         self.busy = True
@@ -567,6 +589,7 @@ cdef class Reader:
     def fileno(self):
         if self.epoll_fd < 0 or self.closing:
             raise ValueError("the reader is closed")
+        _check_owner(self.owner, "reader")
         return self.epoll_fd
 
     def wait(self, timeout=None):
@@ -693,7 +716,7 @@ cdef class Reader:
             self._leave()
 
     def close(self):
-        if self.busy:
+        if self.busy and self.owner == _forks:
             # Another thread waits or drains: it closes the rings itself when it comes back, which is now.
             self.closing = True
             _set_timer(self.timer_fd, 1, self.interval_ns)
@@ -725,6 +748,7 @@ cdef int _duplicate(Map map, str where) except -1:
 cdef class UserRing:
     cdef user_ring_buffer *ring
     cdef str name
+    cdef unsigned long owner
 
     def __init__(self, Map map):
         global _live
@@ -743,6 +767,7 @@ cdef class UserRing:
         if self.ring == NULL:
             raise _failure(MapError, error_number, where, heard)
         _live += 1
+        self.owner = _forks
         self.name = map.name
         map.handle.rings.append(self)
 
@@ -753,6 +778,7 @@ cdef class UserRing:
         cdef void *place
         if self.ring == NULL:
             raise ValueError("the ring is closed")
+        _check_owner(self.owner, "ring")
         place = user_ring_buffer__reserve(self.ring, len(data))
         if place == NULL:
             raise _failure(MapError, errno, f"submit: {len(data)} bytes to map {self.name}")

@@ -12,6 +12,9 @@ cdef extern from "stdarg.h" nogil:
 cdef extern from "stdio.h" nogil:
     int vfprintf(FILE *file, const char *format, va_list arguments)
 
+cdef extern from "pthread.h" nogil:
+    int pthread_atfork(void (*before)() noexcept, void (*parent)() noexcept, void (*child)() noexcept)
+
 cdef extern from "poll.h" nogil:
     enum:
         POLLIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from time import monotonic
 
-from . import attach as attaching, events, loader, transport as transports
+from . import _core, attach as attaching, events, loader, transport as transports
 from .events import Lost
 
 TYPE_CHECKING = False
@@ -79,6 +79,8 @@ class Snoop:
 
     One thread, and one task, reads at a time: another one gets a RuntimeError. Any thread may `close()`, which ends
     the reading of the others. What is called after that raises ValueError, but for iterations, which end.
+
+    A forked child can't use its parent's Snoop: RuntimeError. It may close its copy, or end, and the parent's goes on.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Snoop:
         self.package = package if isinstance(package, Package) else Package.read(package)
         self._is_closed = False
         self._closing = RLock()
+        self._forks = _core.forks()
         self._object: loader.Object | None = None
         self._transport: transports.Transport | None = None
         self._maps: Mapping[str, Map] | None = None
@@ -192,6 +195,10 @@ class Snoop:
     def _reader(self) -> transports.Transport:
         if self._transport is None or self._is_closed:
             raise ValueError("this Snoop is closed")
+        if self._forks != _core.forks():
+            raise RuntimeError(
+                "this Snoop is the parent's, which opened it before the fork: only close() is allowed"
+            )
         return self._transport
 
     def _claim(self) -> None:
