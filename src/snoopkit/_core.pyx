@@ -94,7 +94,8 @@ def has_map_type(int type) -> bool:
 
 def online_cpus() -> list:
     cpus = []
-    with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+    # UTF-8 needs no import, which could fail by now: privileges may be gone, and with them the way to Python's files
+    with open("/sys/devices/system/cpu/online", encoding="utf-8") as file:
         for part in file.read().strip().split(","):
             first, _, last = part.partition("-")
             cpus.extend(range(int(first), int(last or first) + 1))

@@ -17,6 +17,7 @@ __all__ = [
     "lockdown",
     "missing_capabilities",
     "perf_event_mlock_kb",
+    "perf_event_paranoid",
     "possible_cpus",
     "ring_buffer",
     "supports",
@@ -167,6 +168,12 @@ def lockdown() -> str | None:
 def perf_event_mlock_kb() -> int | None:
     """KiB of rings per CPU that a user without CAP_IPC_LOCK may have, beside RLIMIT_MEMLOCK."""
     text = _read("/proc/sys/kernel/perf_event_mlock_kb")
+    return int(text) if text is not None else None
+
+
+def perf_event_paranoid() -> int | None:
+    """How little perf events let users do; some distributions' kernels have a 3 that CAP_PERFMON can't pass."""
+    text = _read("/proc/sys/kernel/perf_event_paranoid")
     return int(text) if text is not None else None
 
 

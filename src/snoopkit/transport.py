@@ -189,13 +189,7 @@ def _open_reader(
             if error.errno in (errnos.EPERM, errnos.ENOMEM) and pages > 1 and any(is_perf):
                 pages //= 2
                 continue
-            limit = features.perf_event_mlock_kb()
-            cause, hint = explained("open rings", error.errno) or (
-                error.message,
-                f"raise RLIMIT_MEMLOCK or kernel.perf_event_mlock_kb, now {limit}"
-                if error.errno == errnos.EPERM
-                else None,
-            )
+            cause, hint = explained("open rings", error.errno) or (error.message, _cure(error.errno))
             raise MapError(cause, errno=error.errno, hint=hint) from None
         if pages != wanted:
             warnings.append(
@@ -203,6 +197,15 @@ def _open_reader(
                 " locked memory (give CAP_IPC_LOCK, or raise RLIMIT_MEMLOCK or kernel.perf_event_mlock_kb)"
             )
         return reader, pages
+
+
+def _cure(error_number: int | None) -> str | None:
+    """What lets a process with all the capabilities that we ask for open its rings."""
+    if error_number == errnos.EPERM:
+        return f"raise RLIMIT_MEMLOCK or kernel.perf_event_mlock_kb, now {features.perf_event_mlock_kb()}"
+    if error_number == errnos.EACCES:
+        return f"lower kernel.perf_event_paranoid to 2, now {features.perf_event_paranoid()}, or run as root"
+    return None
 
 
 def _time_offset(package: Package, name: str) -> int | None:

@@ -285,7 +285,9 @@ def test_a_signal_at_any_moment_loses_no_event(package: snoopkit.Package, way: s
             while time.monotonic() < end:
                 try:
                     while time.monotonic() < end:
-                        is_armed = True  # again: one that came in a callback of the collector was dropped there
+                        is_armed = (
+                            True  # again: one that came in a callback of the collector was dropped there
+                        )
                         for _ in range(1500):
                             os.getppid()
                         if way == "poll":

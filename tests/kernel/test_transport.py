@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import resource
 import select
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from snoopkit import _core, loader, transport
+from snoopkit.errors import MapError
 
 from .conftest import CAP_BPF, CAP_PERFMON, NOBODY, become, both_cpus, in_child, records
 
@@ -278,3 +280,16 @@ def test_rings_shrink_to_what_the_kernel_grants(bursts: snoopkit.Package) -> Non
     (warning,) = answer["warnings"]
     assert "instead of 64M" in warning
     assert "CAP_IPC_LOCK" in warning
+
+
+def test_a_paranoid_kernel_is_named(bursts: snoopkit.Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's kernels have a perf_event_paranoid of 3 that refuses users with CAP_PERFMON too; others only root."""
+
+    def refuse(maps: object) -> None:
+        raise MapError("open rings: map events: Permission denied", errno=errno.EACCES)
+
+    with loader.open(bursts) as object:
+        object.load()
+        monkeypatch.setattr(_core, "Reader", refuse)
+        with pytest.raises(MapError, match=r"kernel\.perf_event_paranoid to 2, now -?\d"):
+            transport.open(object, bursts)
