@@ -81,6 +81,15 @@ def pytest_make_collect_report(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRE_KERNEL and report.skipped:  # a tool that is missing, too: where all is demanded, all is installed
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped [SNOOPKIT_REQUIRE_KERNEL is set]: {report.longrepr}"
+    return report
+
+
 # --- nothing is left over ---------------------------------------------------------------------------------
 
 
