@@ -84,7 +84,8 @@ def pytest_make_collect_report(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if REQUIRE_KERNEL and report.skipped:  # a tool that is missing, too: where all is demanded, all is installed
+    # A missing tool counts too: where everything is demanded, everything is installed.
+    if REQUIRE_KERNEL and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped [SNOOPKIT_REQUIRE_KERNEL is set]: {report.longrepr}"
     return report
