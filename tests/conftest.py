@@ -30,10 +30,20 @@ def folder(item: pytest.Item | pytest.Collector) -> str:
     return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def in_chroot() -> bool:
+    """Whether this process's root is another one than init's: the kernel's paths then begin outside of ours."""
+    own, first = os.stat("/"), os.stat("/proc/1/root/")
+    return (own.st_dev, own.st_ino) != (first.st_dev, first.st_ino)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if (name := folder(item)) in ("build", "kernel", "fuzz"):
             item.add_marker(name)
+    out = [item for item in items if item.get_closest_marker("own_root")]
+    if out and os.geteuid() == 0 and in_chroot():
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=out)
 
 
 # --- a skip is earned -------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ def test_nothing_of_it_is_there_unasked(programs: dict[str, str], marker: str) -
         assert getattr(event, key) is None
 
 
+@pytest.mark.own_root
 class TestPaths:
     def watched(self, programs: dict[str, str], marker: str, path: str, **how: Any) -> tuple[str, str]:
         events, _ = watch(path, marker, "exit", "0", options=EVERYTHING, **how)
@@ -81,6 +82,7 @@ class TestPaths:
         assert one(of(events, "exec", marker)).exe == os.path.realpath("/bin/sh")
 
 
+@pytest.mark.own_root
 class TestNamespaces:
     def test_our_own(self, programs: dict[str, str], marker: str) -> None:
         events, _ = watch(programs["leaf"], marker, "exit", "0", options=EVERYTHING)
@@ -137,6 +139,7 @@ def mounted_groups() -> dict[str, str]:
     return found
 
 
+@pytest.mark.own_root
 class TestGroups:
     ID = "0123456789abcdef" * 4
 
@@ -188,6 +191,7 @@ def test_capabilities(programs: dict[str, str], marker: str) -> None:
     assert not int(told["CapBnd"], 16) >> 12 & 1
 
 
+@pytest.mark.own_root
 class TestColumns:
     def run(self, programs: dict[str, str], marker: str, output: Path, *options: str) -> list[str]:
         command = Command(*options, output=output)

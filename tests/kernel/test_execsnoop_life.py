@@ -103,6 +103,7 @@ class TestAccounts:
             else:
                 assert event.cpu_ns / 1000 <= user_us + system_us + 1
 
+    @pytest.mark.own_root  # what is in memory is never written
     def test_blocks_read_and_written(self, marker: str, tmp_path: Path) -> None:
         script = f"dd if=/dev/zero of={tmp_path}/file bs=64k count=20 2>/dev/null; : {marker}"
         events, _ = watch("/bin/sh", "-c", script, options={"settle": 1.0})

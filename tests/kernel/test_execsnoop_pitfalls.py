@@ -86,6 +86,7 @@ def test_an_exec_that_fails_when_there_is_no_way_back(marker: str) -> None:
     assert not [e for e in events if e.type == "exec" and e.pid == fails[0].pid]
 
 
+@pytest.mark.own_root
 def test_programs_that_the_kernel_starts(programs: dict[str, str], marker: str, tmp_path: Path) -> None:
     """It starts one when a control group has become empty; no system call tells of that."""
     helper = tmp_path / "helper"
@@ -113,6 +114,7 @@ def test_programs_that_the_kernel_starts(programs: dict[str, str], marker: str, 
     assert end.exit_code == 7 and end.argv == event.argv
 
 
+@pytest.mark.own_root
 def test_users_are_the_hosts(programs: dict[str, str], marker: str) -> None:
     with open(programs["leaf"], "rb") as leaf:
         path = f"/proc/self/fd/{leaf.fileno()}"
@@ -134,6 +136,7 @@ def test_what_dies_by_a_signal_is_no_success(programs: dict[str, str], marker: s
         assert (end.exit_code, end.signal, end.status) == (None, number.name, number)
 
 
+@pytest.mark.own_root
 def test_two_capabilities_are_enough(
     programs: dict[str, str], marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

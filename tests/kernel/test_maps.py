@@ -637,6 +637,7 @@ def cgroups() -> str:
     raise snoopkit.UnsupportedError("no cgroup2 is mounted", feature="cgroup2")
 
 
+@pytest.mark.own_root
 def test_cgroups_go_by_path(live: Live) -> None:
     groups = live.maps["groups"]
     live.call()

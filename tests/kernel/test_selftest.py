@@ -31,6 +31,7 @@ def folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob(FOLDERS))
 
 
+@pytest.mark.own_root
 def test_all_is_true_here() -> None:
     before = folders()
     result = subprocess.run([*SELFTEST, "--json"], capture_output=True, text=True, timeout=120)
@@ -209,6 +210,7 @@ def true_trace() -> Trace:
     return execsnoop.trace(failed=True, columns=selftest.COLUMNS)
 
 
+@pytest.mark.own_root
 def test_each_lie_is_exposed_and_nothing_else() -> None:
     lies = Lies()
     with true_trace() as trace:
@@ -218,6 +220,7 @@ def test_each_lie_is_exposed_and_nothing_else() -> None:
     assert all(row.expected != row.seen for row in rows if row.failed)
 
 
+@pytest.mark.own_root
 def test_a_kernel_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """No typed arguments, no hook before an exec, no tracefs: what can't be told is not claimed, the rest is true."""
     found = snoopkit.supports
