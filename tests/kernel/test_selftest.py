@@ -288,3 +288,18 @@ def test_it_tidies_up_when_it_is_told_to_end() -> None:
 def test_bad_usage_is_2() -> None:
     result = subprocess.run([*SELFTEST, "--nonsense"], capture_output=True, text=True)
     assert result.returncode == 2 and os.path.basename(SELFTEST[0]) not in result.stderr
+
+
+@pytest.mark.own_root
+def test_on_an_overlay_as_in_a_container(tmp_path: Path) -> None:
+    """There every program that we make lies in an upper layer, and is told to."""
+    script = (
+        'mount -t tmpfs tmpfs "$1" && cd "$1" && mkdir lower upper work merged && '
+        "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && "
+        'TMPDIR=$1/merged exec "$2" -m execsnoop selftest --json'
+    )
+    line = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), sys.executable]
+    told = subprocess.run(line, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    (row,) = [line for line in told.stdout.splitlines() if '"case":"fexecve"' in line]
+    assert "upper_layer" in row

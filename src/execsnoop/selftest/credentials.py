@@ -40,7 +40,7 @@ def _asked(
     uid, euid, _, gid, egid, _ = struct.unpack("=6I", ran.report)
     if flags and (uid, gid) == (euid, egid):
         raise CannotRun("this folder's mount ignores the setuid and setgid bits")
-    told = ",".join(flags) or "-"
+    told = stage.flags(*flags)
     seen = yield f"uid {uid}, euid {euid}, gid {gid}, egid {egid}, flags {told}"
     event = seen.one("exec", ran.pid)
     if (event.incomplete or {}).get("flags") == "unsupported":

@@ -112,6 +112,16 @@ class Seen:
         return found[0]
 
 
+_FLAGS = (
+    "memfd",
+    "deleted",
+    "upper_layer",
+    "setuid",
+    "setgid",
+    "secureexec",
+)  # in the order that events have
+
+
 class Stage:
     """One trace, one folder, and the children of this process, each of which belongs to the case it was made in."""
 
@@ -129,6 +139,16 @@ class Stage:
         self._members: dict[Identity, list[ProcessEvent]] = {}
 
     # Programs
+
+    def flags(self, *names: str) -> str:
+        """The flags that a program in this folder has, with these: on an overlay, as in a container, one more."""
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            mounts = [line.split() for line in file]
+        device = os.stat(self.folder).st_dev
+        here = f"{os.major(device)}:{os.minor(device)}"
+        if any(fields[2] == here and fields[fields.index("-") + 1] == "overlay" for fields in mounts):
+            names = tuple(sorted({*names, "upper_layer"}, key=_FLAGS.index))
+        return ",".join(names) or "-"
 
     def program(self, name: str, content: bytes, mode: int = 0o755) -> bytes:
         """The path of a program in the stage's folder, made unless it is there."""

@@ -61,7 +61,8 @@ def by_descriptor(flag: str | None, make: Callable[[Stage], int], stage: Stage) 
     ran = stage.perform(body)
     if len(ran.words) < 2:
         raise CannotRun("the kernel doesn't run it")
-    seen = yield f"/dev/fd/{int(ran.words[0])}: {arguments_text(ran.words[1:])}, flags {plain(flag)}"
+    told = flag if flag == "memfd" else stage.flags(*[flag] if flag else [])
+    seen = yield f"/dev/fd/{int(ran.words[0])}: {arguments_text(ran.words[1:])}, flags {told}"
     return _text(seen, ran.pid)
 
 
@@ -92,7 +93,7 @@ def in_folder(stage: Stage) -> Play:
         return calls.execute_at(folder, b"dump", [b"dump", stage.marker], 0)
 
     ran = stage.perform(body)
-    seen = yield f"/dev/fd/{int(ran.words[0])}/dump: {arguments_text(ran.words[1:])}, flags -"
+    seen = yield f"/dev/fd/{int(ran.words[0])}/dump: {arguments_text(ran.words[1:])}, flags {stage.flags()}"
     return _text(seen, ran.pid)
 
 
