@@ -60,8 +60,8 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
 
     with snoopkit.Live(options, "execsnoop") as live:
-        from .rows import writer
         from .stream import SETTLE_SECONDS, trace
+        from .views import writer
 
         settle = options.settle
         if settle is None:

@@ -7,7 +7,7 @@ import resource
 from base64 import b64decode
 from functools import partial
 
-from ..rows import writer
+from ..views import writer
 from . import programs
 from .stage import CannotRun, Mismatch, Stage, arguments_text, encoded, need_machine_pids, running
 

@@ -10,7 +10,9 @@ import shlex
 import pytest
 
 from execsnoop.model import COLUMNS, ProcessEvent
-from execsnoop.rows import Columns, Csv, JsonLines, Table, duration
+from execsnoop.views.cells import duration
+from execsnoop.views.data import Csv, JsonLines
+from execsnoop.views.table import Columns, Table
 
 HOSTILE = b"a\nb\x1b]0;t\x07\xff\xe2\x80\xae'\"$(id)".decode("utf-8", "surrogateescape")
 
