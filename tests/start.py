@@ -60,6 +60,7 @@ LIVE = (
         "execsnoop.views.data",
         "execsnoop.snapshot",
         "execsnoop.stream",
+        "execsnoop.tracing",
         "snoopkit._core",
         "snoopkit.attach",
         "snoopkit.btf_check",

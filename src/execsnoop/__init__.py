@@ -9,14 +9,14 @@ Each public name is imported when it is first used.
 
 from __future__ import annotations
 
-_HOMES = {"ProcessEvent": "model", "Trace": "stream", "trace": "stream"}
+_HOMES = {"ProcessEvent": "model", "Trace": "tracing", "trace": "tracing"}
 
 __all__ = ["ProcessEvent", "Trace", "trace"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .model import ProcessEvent as ProcessEvent
-    from .stream import Trace as Trace, trace as trace
+    from .tracing import Trace as Trace, trace as trace
 
 
 def __getattr__(name: str) -> object:

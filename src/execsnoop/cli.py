@@ -8,10 +8,11 @@ import snoopkit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _MAX_SETTLE_SECONDS = 60
 
@@ -21,46 +22,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     if argv and argv[0] == "selftest":
         return _selftest(argv[1:])
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="execsnoop",
-        description="Show every process that begins, runs another program, or ends.",
-        epilog="`execsnoop selftest` proves that on this machine.",
-    )
-    parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
-    snoopkit.add_live_options(parser)
-    parser.add_argument(
-        "-x",
-        "--failed",
-        action="store_true",
-        help="show failed execs too; meanwhile every system call on this machine takes some 50 ns longer "
-        "(90 ns where there is no tracefs)",
-    )
-    parser.add_argument(
-        "--existing", action="store_true", help="show the processes that are there already, first"
-    )
-    parser.add_argument(
-        "--columns",
-        type=_columns,
-        metavar="KEY[,KEY]",
-        help="show these keys of the JSON lines, or all; cgroup, container, namespaces, exe, cwd and capabilities are "
-        "collected only if they are named here",
-    )
-    parser.add_argument(
-        "--transport", choices=("perf", "ring"), help="how events come from the kernel (default: perf)"
-    )
-    parser.add_argument(
-        "--settle",
-        type=_settle,
-        metavar="SECONDS",
-        help="hold output back that long for the kernel's exact accounts of processes that ended "
-        "(default: 0 for a table on a terminal, else 0.15)",
-    )
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
 
     with snoopkit.Live(options, "execsnoop") as live:
-        from .stream import SETTLE_SECONDS, trace
+        from .tracing import SETTLE_SECONDS, trace
         from .views import writer
 
         settle = options.settle
@@ -78,6 +43,57 @@ def main(argv: Sequence[str]) -> int:
         return live.run(source, writer(options.format, options.columns))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line, as the help, the man page and completions have it."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="execsnoop",
+        description="Show every process that begins, runs another program, or ends.",
+        epilog="`execsnoop selftest` proves that on this machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
+    _add_selection(parser.add_argument_group("selection"))
+    _add_views(parser.add_argument_group("views"))
+    snoopkit.add_live_options(parser)
+    group = parser.add_argument_group("collection")
+    group.add_argument(
+        "--transport", choices=("perf", "ring"), help="how events come from the kernel (default: perf)"
+    )
+    group.add_argument(
+        "--settle",
+        type=_settle,
+        metavar="SECONDS",
+        help="hold output back that long for the kernel's exact accounts of processes that ended "
+        "(default: 0 for a table on a terminal, else 0.15)",
+    )
+    return parser
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-x",
+        "--failed",
+        action="store_true",
+        help="show failed execs too; meanwhile every system call on this machine takes some 50 ns longer "
+        "(90 ns where there is no tracefs)",
+    )
+    group.add_argument(
+        "--existing", action="store_true", help="show the processes that are there already, first"
+    )
+
+
+def _add_views(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="KEY[,KEY]",
+        help="show these keys of the JSON lines, or all; cgroup, container, namespaces, exe, cwd and capabilities are "
+        "collected only if they are named here",
+    )
+
+
 def _selftest(argv: Sequence[str]) -> int:
     import argparse
 
@@ -92,7 +108,7 @@ def _selftest(argv: Sequence[str]) -> int:
     import signal
 
     from . import selftest
-    from .stream import trace
+    from .tracing import trace
 
     # So that it tidies up after itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
-import snoopkit
-
-from .model import GROUPS, ProcessEvent
+from .model import ProcessEvent
 from .processes import Processes
-from .procfs import TICK_NS
 from .records import MAY_REPEAT, Records, set_account
-from .snapshot import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-    from types import TracebackType
-    from typing import Any, Self
+    from collections.abc import Collection, Iterable
+    from typing import Any
 
     from .processes import Command, Identity
 
-__all__ = ["SETTLE_SECONDS", "Stream", "Trace", "package_path", "trace"]
-
-SETTLE_SECONDS = 0.15
-"""For how long most parents need at most to reap, and the kernel to settle the account."""
+__all__ = ["Stream"]
 
 # For how long the other threads of a process that end at once may still report its end.
 _REPEAT_NS = 20_000_000
@@ -35,10 +25,6 @@ _MAX_HELD = 65_536
 _WALK_NS = 20_000_000
 _GOES_ON = frozenset({"ENOENT", "ENOTDIR"})
 _MAX_PREPARED = 1_024
-# Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
-# what it has no room for.
-_LOT = 256
-_MAX_BACKLOG = 200_000
 
 _KINDS_OF_MAP = {"events": "exec", "life": "fork or exit"}
 
@@ -290,216 +276,3 @@ def _take_over(event: ProcessEvent, earlier: ProcessEvent) -> None:
     event.inherited = earlier.inherited
     if earlier.incomplete and "argv" in earlier.incomplete:
         event.mark("argv", earlier.incomplete["argv"])
-
-
-def package_path() -> str:
-    """Where the prebuilt package with execsnoop's programs is."""
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpf", "package.json")
-
-
-# By each program its twin for kernels that refuse programs with typed arguments.
-_TWINS = {
-    "on_exec": "on_exec_raw",
-    "on_exit": "on_exit_raw",
-    "on_fork": "on_fork_raw",
-    "on_prepare": "on_prepare_raw",
-    "on_free": "on_free_raw",
-}
-_ALWAYS = ("on_exec", "on_exit", "on_fork")
-
-
-def _hooks(failed: bool, settles: bool) -> list[str]:
-    """The programs beside those that always run, as far as this kernel has hooks for them."""
-    hooks = []
-    if snoopkit.supports("tp_btf/sched_prepare_exec"):
-        hooks.append("on_prepare")
-    if settles and snoopkit.supports("tp_btf/sched_process_free"):
-        hooks.append("on_free")
-    if failed:
-        calls = ("execve", "execveat")
-        if all(snoopkit.supports(f"tp/syscalls/sys_exit_{call}") for call in calls):
-            hooks += [f"on_fail_{call}" for call in calls]
-        else:
-            hooks.append("on_fail_raw")
-    return hooks
-
-
-def _run(package: snoopkit.Package, hooks: list[str], groups: dict[str, bool], **how: Any) -> snoopkit.Snoop:
-    how["options"] = groups
-    try:
-        if any(groups.values()):
-            more = [f"{name}_more" for name in _ALWAYS]
-            return snoopkit.run(package, enable=[*more, *hooks], disable=_ALWAYS, **how)
-        return snoopkit.run(package, enable=hooks, **how)
-    except snoopkit.UnsupportedError as error:
-        if not error.feature.removeprefix("?").startswith("tp_btf/"):
-            raise
-    twins = [_TWINS.get(name, name) for name in (*_ALWAYS, *hooks)]
-    return snoopkit.run(package, enable=twins, disable=_ALWAYS, **how)
-
-
-class Trace:
-    """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
-
-    Nothing is read unless the caller iterates or polls: there is no thread.
-    """
-
-    def __init__(
-        self,
-        *,
-        failed: bool = False,
-        existing: bool = False,
-        columns: Iterable[str] = (),
-        settle: float = SETTLE_SECONDS,
-        buffer_bytes: int | None = None,
-        transport: str | None = None,
-    ) -> None:
-        package = snoopkit.Package.read(package_path())
-        wanted = set(columns)
-        groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
-        hooks = _hooks(failed, settle > 0)
-        began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        self._snoop = _run(package, hooks, groups, buffer_bytes=buffer_bytes, transport=transport)
-        self._stream = Stream(
-            settle=settle if "on_free" in hooks else 0.0,
-            sees_credentials="on_prepare" in hooks,
-            groups=[name for name, is_on in groups.items() if is_on],
-        )
-        self._backlog: deque[Any] = deque()  # records that are out of the rings, but not looked at
-        self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
-        self._is_open = True
-        try:
-            found = look(self._stream.processes, began_ns, groups if existing else None)
-            if existing:
-                # What a second drain holds back is younger than the first; that is, than the snapshot.
-                records = [*self._snoop.poll(0), *self._snoop.poll(0)]
-                begun = {
-                    (record.child_pid, record.child_start_boottime_ns // TICK_NS)
-                    for record in records
-                    if record._struct == "fork_event"
-                }
-                self._pending = [event for event, ticks in found if (event.pid, ticks) not in begun]
-                self._pending = [*self._pending, *self._feed(records)][::-1]
-        except BaseException:
-            self._snoop.close()
-            raise
-
-    def poll(self, timeout: float | None = None) -> list[ProcessEvent]:
-        """The events that are there, waiting up to `timeout` seconds (None: for ever) for the first of them.
-
-        [] on timeout; `poll(0)` never waits.
-        """
-        if self._pending:
-            pending, self._pending = self._pending[::-1], []
-            return pending
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            left = None if deadline is None else max(deadline - monotonic(), 0.0)
-            wait = left
-            due_ns = self._stream.due_ns
-            if due_ns is not None:
-                due = max(due_ns - clock_gettime_ns(CLOCK_BOOTTIME), 0) / 1e9
-                wait = due if left is None else min(left, due)
-            events = self._feed(self._records(wait))
-            if events or (left == 0.0 and not self._backlog):
-                return events
-
-    def _records(self, timeout: float | None) -> list[Any]:
-        """The next lot of records, at most so many that the kernel's rings are emptied again soon: in a storm they
-        fill faster than events can be printed."""
-        if len(self._backlog) < _MAX_BACKLOG:
-            self._backlog.extend(self._snoop.poll(0 if self._backlog else timeout))
-        if len(self._backlog) <= _LOT:
-            records = list(self._backlog)
-            self._backlog.clear()
-            return records
-        return [self._backlog.popleft() for _ in range(_LOT)]
-
-    def __iter__(self) -> Iterator[ProcessEvent]:
-        """Events for ever, or until `close()`."""
-        while self._is_open:
-            self._pending = self.poll()[::-1]
-            while self._pending:
-                yield self._pending.pop()
-
-    def finish(self) -> Iterator[list[ProcessEvent]]:
-        """The rest, in lots, the programs being detached meanwhile; then `lost` is final."""
-        if self._pending:
-            yield self.poll(0)
-        for records in self._snoop.finish():
-            # What the rings held is out of them before any of it is worked through.
-            self._backlog.extend(records)
-            while self._backlog:
-                lot = [self._backlog.popleft() for _ in range(min(_LOT, len(self._backlog)))]
-                yield self._feed(lot)
-        yield self._stream.flush()
-
-    def _feed(self, records: list[Any]) -> list[ProcessEvent]:
-        # While more records wait, their time is the stream's: what an exit waits for may be among them.
-        now_ns = self._backlog[0]._time_ns if self._backlog else clock_gettime_ns(CLOCK_BOOTTIME)
-        return self._stream.feed(records, now_ns)
-
-    def fileno(self) -> int:
-        """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""
-        return self._snoop.fileno()
-
-    @property
-    def lost(self) -> int:
-        """How many events are known to be missing so far."""
-        return self._snoop.lost
-
-    @property
-    def losses(self) -> dict[str, int]:
-        """The same by cause."""
-        return self._snoop.losses
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the user should know about this run: smaller rings than asked for, say."""
-        return self._snoop.warnings
-
-    def close(self) -> None:
-        """Detach and unload; idempotent. What was not read is gone: see `finish()`."""
-        self._is_open = False
-        self._pending.clear()
-        self._snoop.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def trace(
-    *,
-    failed: bool = False,
-    existing: bool = False,
-    columns: Iterable[str] = (),
-    settle: float = SETTLE_SECONDS,
-    buffer_bytes: int | None = None,
-    transport: str | None = None,
-) -> Trace:
-    """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
-
-    `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower; `existing` for
-    the processes that are there already, first. What costs more
-    is collected only where `columns` names it: `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
-
-    Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of the
-    process, which is there once its parent has reaped it; 0 doesn't wait, and no `cpu_ns` is exact then.
-
-    `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; forks and exits have one of a
-    quarter. `transport` is "perf" (the same as None) or "ring".
-    Raises LoadError, AttachError or UnsupportedError where the kernel refuses.
-    """
-    return Trace(
-        failed=failed,
-        existing=existing,
-        columns=columns,
-        settle=settle,
-        buffer_bytes=buffer_bytes,
-        transport=transport,
-    )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import snoopkit
-from execsnoop.stream import package_path
+from execsnoop.tracing import package_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -318,10 +318,10 @@ def test_a_full_disk_is_an_error_that_names_it() -> None:
 # The checkout and its Python may lie where only root can look: so everything is imported by a first run as root.
 AS_NOBODY = f"""
 import os, sys
-from execsnoop import cli, stream
+from execsnoop import cli, tracing
 cli.main(["--duration", "0.1", "--quiet"])
-package = open(stream.package_path(), "rb").read()
-stream.package_path = lambda: package
+package = open(tracing.package_path(), "rb").read()
+tracing.package_path = lambda: package
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})

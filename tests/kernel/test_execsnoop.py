@@ -19,7 +19,7 @@ import pytest
 import execsnoop
 import snoopkit
 from execsnoop.model import signal_name
-from execsnoop.stream import package_path
+from execsnoop.tracing import package_path
 from kernel.watching import Command, marker, of, one, programs, watch
 from snoopkit import attach, loader
 

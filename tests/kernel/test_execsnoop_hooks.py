@@ -10,7 +10,7 @@ import pytest
 
 import execsnoop
 import snoopkit
-from execsnoop.stream import package_path
+from execsnoop.tracing import package_path
 from kernel.watching import Command, marker, of, one, programs, watch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 import execsnoop
 import snoopkit
-from execsnoop import stream
+from execsnoop import tracing
 from kernel.conftest import CAP_BPF, CAP_PERFMON, NOBODY, become, in_child
 from kernel.watching import marker, of, one, programs, watch
 
@@ -140,8 +140,8 @@ def test_what_dies_by_a_signal_is_no_success(programs: dict[str, str], marker: s
 def test_two_capabilities_are_enough(
     programs: dict[str, str], marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = Path(stream.package_path()).read_bytes()
-    monkeypatch.setattr(stream, "package_path", lambda: package)
+    package = Path(tracing.package_path()).read_bytes()
+    monkeypatch.setattr(tracing, "package_path", lambda: package)
     with open(programs["leaf"], "rb") as leaf:
         path = f"/proc/self/fd/{leaf.fileno()}"
 

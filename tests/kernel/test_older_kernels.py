@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import snoopkit
-from execsnoop.stream import package_path
+from execsnoop.tracing import package_path
 from kernel.conftest import BPF
 from kernel.watching import marker, programs, watch
 from snoopkit import attach, features, loader
