@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON PREFIX
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test test-unprivileged vmtest lint types format prebuilt bench-quick package install uninstall clean
+.PHONY: help setup run test test-unprivileged vmtest lint types format prebuilt bench bench-quick package install uninstall clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -54,9 +54,13 @@ prebuilt: ## compile execsnoop's package anew, with the compiler that its commit
 	@tools/setup.sh test
 	cd src/execsnoop/bpf && ../../../.venv/bin/snoopkit build --clang clang-14 execsnoop.bpf.c execsnoop.h -o package.json
 
-bench-quick: ## costs against libbpf's own readers and libbpf-tools, in one minute (as root)
-	@tools/setup.sh test
-	@.venv/bin/python benchmarks/quick.py $(ARGS)
+bench: ## costs against every peer, written to benchmarks/results/ (as root, on a quiet machine; some minutes)
+	@tools/setup.sh bench
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+bench-quick: ## the most important of them, in under a minute (as root)
+	@tools/setup.sh bench
+	@.venv/bin/python -m benchmarks --quick $(ARGS)
 
 package: ## sdist and wheel into dist/
 	@tools/setup.sh run

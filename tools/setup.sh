@@ -4,6 +4,7 @@
 #   tools/setup.sh build    and clang, for `ecc` and `snoopkit build`
 #   tools/setup.sh test     and what the tests compare against and check with
 #   tools/setup.sh vm       and QEMU, which boots other kernels for them
+#   tools/setup.sh bench    what the tests need, and the tools that snoopkit is measured against
 # Every step looks first and does nothing where there is nothing to do. $PYTHON names the interpreter to prefer.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,14 +13,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 level=${1:-}
 case $level in
-run | build | test | vm) ;;
+run | build | test | vm | bench) ;;
 *)
-    sed -n '2,7p' "$0" >&2
+    sed -n '2,8p' "$0" >&2
     exit 2
     ;;
 esac
 
-tests() { [ "$level" = test ] || [ "$level" = vm ]; }
+tests() { [ "$level" = test ] || [ "$level" = vm ] || [ "$level" = bench ]; }
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
@@ -87,6 +88,10 @@ if [ "$level" = vm ]; then
     have qemu-system-x86_64 || lacks qemu-system-x86
     have busybox || lacks busybox-static
     have modprobe || lacks kmod
+fi
+if [ "$level" = bench ]; then
+    have execsnoop-bpfcc || lacks bpfcc-tools
+    have forkstat || lacks forkstat
 fi
 
 if [ -n "$missing" ]; then

@@ -12,9 +12,9 @@ static void on_lost(void *context, int cpu, __u64 count)
 	lost += count;
 }
 
-static struct perf_buffer *make_reader(int map, int pages)
+static struct perf_buffer *make_reader(struct bpf_object *object, int pages)
 {
-	return perf_buffer__new(map, pages, on_sample, on_lost, NULL, NULL);
+	return perf_buffer__new(events_of(object), pages, on_sample, on_lost, NULL, NULL);
 }
 
 int main(int argc, char **argv)

@@ -27,7 +27,7 @@ static enum bpf_perf_event_ret on_record(void *context, int cpu, struct perf_eve
 	return LIBBPF_PERF_EVENT_CONT;
 }
 
-static struct perf_buffer *make_reader(int map, int pages)
+static struct perf_buffer *make_reader(struct bpf_object *object, int pages)
 {
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
@@ -41,7 +41,7 @@ static struct perf_buffer *make_reader(int map, int pages)
 		.clockid = CLOCK_BOOTTIME,
 	};
 
-	return perf_buffer__new_raw(map, pages, &attr, on_record, NULL, NULL);
+	return perf_buffer__new_raw(events_of(object), pages, &attr, on_record, NULL, NULL);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,1 @@
+"""What snoopkit costs, compared with what else there is."""

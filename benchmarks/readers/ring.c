@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+/* libbpf's ring buffer as most tools use it: the kernel wakes the reader when it has caught up. */
+#define READER struct ring_buffer
+#include "reader.h"
+
+static int on_sample(void *context, void *data, size_t size)
+{
+	received++;
+	return 0;
+}
+
+static struct bpf_object *opened;
+
+static struct ring_buffer *make_reader(struct bpf_object *object, int pages)
+{
+	opened = object;
+	return ring_buffer__new(events_of(object), on_sample, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	struct ring_buffer *reader;
+	long long before_ns;
+	size_t size;
+
+	if (argc != 4)
+		return 2;
+	reader = start(argv, make_reader);
+	before_ns = cpu_ns();
+	while (!input_ended())
+		ring_buffer__poll(reader, 100);
+	ring_buffer__consume(reader);
+	lost = *(unsigned int *)bpf_map__initial_value(
+		bpf_object__find_map_by_name(opened, ".data.failed"), &size);
+	report(before_ns);
+	return 0;
+}
