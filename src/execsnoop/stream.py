@@ -236,12 +236,17 @@ class Stream:
         # The time up to which nothing else is missing. Never before an event that is already out.
         boottime_ns = max(record._time_ns, self._latest_ns)
         cpu = record._cpu if record._cpu >= 0 else None
-        event = ProcessEvent("lost", boottime_ns, self._records.clock.wall_ns(boottime_ns), cpu)
-        event.count = record.count
-        event.cause = record.cause
+        event = self.lost_event(boottime_ns, record.count, record.cause, cpu)
         event.events = _KINDS_OF_MAP.get(record._map)
         if record._map != "life":
             self.processes.doubt(record._time_ns)
+        return event
+
+    def lost_event(self, boottime_ns: int, count: int, cause: str, cpu: int | None = None) -> ProcessEvent:
+        """A notice that so many events are missing."""
+        event = ProcessEvent("lost", boottime_ns, self._records.clock.wall_ns(boottime_ns), cpu)
+        event.count = count
+        event.cause = cause
         return event
 
 

@@ -198,6 +198,10 @@ class Trace:
         """What the user should know about this run: smaller rings than asked for, say."""
         return self._snoop.warnings
 
+    def lost_event(self, count: int, cause: str) -> ProcessEvent:
+        """A notice for the stream that whoever puts these events out lost some of them."""
+        return self._stream.lost_event(clock_gettime_ns(CLOCK_BOOTTIME), count, cause)
+
     def close(self) -> None:
         """Detach and unload; idempotent. What was not read is gone: see `finish()`."""
         self._is_open = False

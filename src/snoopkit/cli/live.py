@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
 from ..events import Lost
 from ..render.output import Output
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Live", "add_live_options"]
 
 PACE_SECONDS = 0.1  # how soon an end without an event is noticed: a limit, a closed pipe
+BUSY_SECONDS = 0.02  # for how long the rings may wait for the output, and the output for the rings
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:
@@ -105,16 +106,22 @@ class Live:
     """One live run: `with Live(options, "execsnoop") as live: snoop = …; return live.run(snoop, writer)`.
 
     From entering on, SIGINT and SIGTERM ask for an orderly end instead of interrupting: what happened before the
-    signal is still printed, and everything is detached.
+    signal is still printed, and everything is detached. Rows go to descriptor `fd` unless the options name a file.
+    An output that is slow or stuck never keeps the source from being read: what there is no room for is counted, and
+    told where it is missing. At the end an output gets the time it needs, until a second signal.
     """
 
-    def __init__(self, options: argparse.Namespace, name: str) -> None:
+    def __init__(self, options: argparse.Namespace, name: str, fd: int = 1) -> None:
         self.options = options
         self.name = name
         self.events = 0
-        self._is_stopping = False
+        self.dropped = 0
+        self._told = 0  # of those dropped
+        self._stops = 0
+        self._is_ending = False
+        self._is_giving_up = False
         self._signals: dict[int, Any] = {}
-        self.output = Output(options.output)
+        self.output = Output(options.output, fd)
         if options.debug:
             from .._core import set_log_to_stderr
 
@@ -133,32 +140,54 @@ class Live:
         self.output.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._is_stopping = True
+        self._stops += 1
 
     def run(self, source: Source, writer: Writer) -> int:
-        """Print what `source` gives until the end comes, close it, print the summary; returns the exit status."""
+        """Print what `source` gives until the end comes, close it, print the summary; returns the exit status.
+
+        The end is a signal, a limit, a reader that has gone, or a source whose `is_done`, if it has that, is true.
+        Raises OSError where the output fails, after everything is detached and what is missing told.
+        """
         started = monotonic()
         self._ready()
         for warning in source.warnings:
             print(f"{self.name}: warning: {warning}", file=sys.stderr)
-        is_broken = False
+        failure: OSError | None = None
         try:
-            self.output.write(writer.header())
-            self.output.flush()
-            deadline = started + self.options.duration if self.options.duration is not None else None
-            while not self._is_stopping and not self.output.is_broken():
-                left = PACE_SECONDS if deadline is None else min(PACE_SECONDS, deadline - monotonic())
-                if left <= 0 or self._print_next(source, writer, left):
-                    break
-            self._print_rest(source, writer)
-        except BrokenPipeError:
-            is_broken = True
+            self._print_all(source, writer, started)
+        except BrokenPipeError as error:
+            failure = error
+        except OSError as error:
+            failure = error
+            self._give_up(source, writer)
         finally:
             source.close()
         if not self.options.quiet:
             self._summary(source, monotonic() - started)
-        # whoever closed the pipe has all that they asked for
-        return INCOMPLETE if source.lost and not is_broken else DONE
+        if isinstance(failure, BrokenPipeError):
+            return DONE  # whoever closed the pipe has all that they asked for
+        if failure is not None:
+            raise failure
+        return INCOMPLETE if source.lost or self.dropped else DONE
+
+    def _print_all(self, source: Source, writer: Writer, started: float) -> None:
+        duration = self.options.duration
+        self.output.write(writer.header())
+        self.output.flush()
+        while not self._stops and not getattr(source, "is_done", False) and not self.output.is_broken():
+            left = BUSY_SECONDS if self.output.pending_bytes else PACE_SECONDS
+            if duration is not None:
+                left = min(left, started + duration - monotonic())
+            if left <= 0 or self._print_next(source, writer, left):
+                break
+        self._is_ending = True
+        self._print_rest(source, writer)
+        self._tell_dropped(source, writer)
+        if hasattr(writer, "footer"):
+            self.output.write(writer.footer())
+        while not self.output.drain(PACE_SECONDS):
+            if self._stops > 1:
+                self._discard()
 
     def _ready(self) -> None:
         if self.options.ready_fd is not None:
@@ -168,50 +197,92 @@ class Live:
             except BrokenPipeError:
                 pass  # nobody waits any more: not our concern
 
+    # What the output takes too slowly
+
+    def _put(self, source: Source, writer: Writer, data: bytes, events: int) -> None:
+        """Queue rows that tell of so many events, or count these where there is no room. At the end there is: what
+        is left in the rings is bounded by their size."""
+        if self._is_giving_up or (self.output.is_full and not self._is_ending and events):
+            self.dropped += events
+        else:
+            self._tell_dropped(source, writer)
+            self.output.write(data, events)
+            self.events += events
+        self.output.flush(BUSY_SECONDS)
+
+    def _tell_dropped(self, source: Source, writer: Writer) -> None:
+        count = self.dropped - self._told
+        if count:
+            self._told = self.dropped
+            self.output.write(writer.row(_notice(source, count)))
+
+    def _discard(self) -> None:
+        lost = self.output.discard()
+        self.events -= lost
+        self.dropped += lost
+
+    def _give_up(self, source: Source, writer: Writer) -> None:
+        """Only count what can't be written any more."""
+        self._is_giving_up = True
+        self._discard()
+        try:
+            self._print_rest(source, writer)
+        except OSError:
+            pass  # the source's own: the first error is the one to tell
+
     # A writer that can do without events gets whole batches, from a source that has them.
 
     def _print_next(self, source: Any, writer: Any, seconds: float) -> bool:
         """Print what comes within that time; whether that reached the limit of events."""
         if not (hasattr(writer, "lines") and hasattr(source, "batches")):
-            return self._print(source.poll(seconds), writer)
-        return self._print_batch(next(source.batches(seconds)), writer)
+            return self._print(source.poll(seconds), source, writer)
+        return self._print_batch(next(source.batches(seconds)), source, writer)
 
     def _print_rest(self, source: Any, writer: Any) -> None:
         if not (hasattr(writer, "lines") and hasattr(source, "finish_batches")):
             for lot in source.finish():
-                self._print(lot, writer)
+                self._print(lot, source, writer)
             return
         for batch in source.finish_batches():
-            self._print_batch(batch, writer)
+            self._print_batch(batch, source, writer)
 
-    def _print_batch(self, batch: Batch, writer: Any) -> bool:
+    def _print_batch(self, batch: Batch, source: Any, writer: Any) -> bool:
         most = self.options.max_events
         if most is not None and self.events + len(batch) > most:
-            return self._print([*batch.events(), *batch.losses], writer)
-        lines, events = writer.lines(batch)
-        self.output.write(lines)
-        self.output.flush()
-        self.events += events
+            return self._print([*batch.events(), *batch.losses], source, writer)
+        self._put(source, writer, *writer.lines(batch))
         return most is not None and self.events >= most
 
-    def _print(self, events: list[Any], writer: Writer) -> bool:
+    def _print(self, lot: list[Any], source: Source, writer: Writer) -> bool:
         """Print one lot; whether that reached the limit of events."""
         most = self.options.max_events
-        for event in events:
-            if most is not None and self.events >= most:
+        rows, events = [], 0
+        for event in lot:
+            if most is not None and self.events + events >= most:
                 break
             row = writer.row(event)
             if row:
-                self.output.write(row)
-                self.events += not (isinstance(event, Lost) or getattr(event, "type", None) == "lost")
-        self.output.flush()
+                rows.append(row)
+                events += not (isinstance(event, Lost) or getattr(event, "type", None) == "lost")
+        self._put(source, writer, b"".join(rows), events)
         return most is not None and self.events >= most
 
     def _summary(self, source: Source, seconds: float) -> None:
-        causes = ", ".join(f"{cause} {count}" for cause, count in source.losses.items())
-        line = f"events={self.events} lost={source.lost} seconds={seconds:.3f}"
+        losses = dict(source.losses)
+        if self.dropped:
+            losses["output_full"] = self.dropped
+        causes = ", ".join(f"{cause} {count}" for cause, count in losses.items())
+        line = f"events={self.events} lost={source.lost + self.dropped} seconds={seconds:.3f}"
         if causes:
             line += f" ({causes})"
         if getattr(source, "loss_unknown", ()):  # a tool's own stream knows what it loses
             line += " (ring buffer: loss unknown)"
         print(line, file=sys.stderr)
+
+
+def _notice(source: Any, count: int) -> Any:
+    """That the output lost so many events, as an event of the source's own kind."""
+    make = getattr(source, "lost_event", None)
+    if make is not None:
+        return make(count, "output_full")
+    return Lost(clock_gettime_ns(CLOCK_BOOTTIME), -1, "", count, "output_full")
