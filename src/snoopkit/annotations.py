@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     Lines = list[tuple[int, str]]  # (line of the file, what stands there)
 
-__all__ = ["LICENSE", "MAP", "PROGRAM", "VARIABLE", "read"]
+__all__ = ["LICENSE", "MAP", "PROGRAM", "STRUCT", "VARIABLE", "places", "read"]
 
-VARIABLE, MAP, PROGRAM, LICENSE = "variable", "map", "program", "license"
+VARIABLE, MAP, PROGRAM, LICENSE, STRUCT = "variable", "map", "program", "license", "struct"
 
 _TEXT, _OBJECT, _ANY = "text", "object", "any"
 _KEYS: dict[str, dict[str, str]] = {
@@ -34,6 +34,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "description": _TEXT, "tchook": _OBJECT, "tcopts": _OBJECT, "xdpopts": _OBJECT, "ifindex": _ANY, "flags": _ANY,
     },
     LICENSE: {"description": _TEXT, "brief": _TEXT, "details": _TEXT, "version": _TEXT},
+    STRUCT: {"description": _TEXT, "export": _ANY},
 }  # fmt: skip
 _ALSO_CALLED = {
     "interpreter": "intepreter"
@@ -67,6 +68,15 @@ def read(text: str, kinds: Mapping[str, str], source: str) -> dict[str, dict[str
         for name in names:
             for key, value in _values(lines, kinds[name], source):
                 found.setdefault(name, {})[key] = value
+    return found
+
+
+def places(text: str, kinds: Mapping[str, str]) -> dict[str, int]:
+    """The line where the comment on each thing begins."""
+    found: dict[str, int] = {}
+    for names, lines in _documented(text, kinds):
+        for name in names if lines else ():
+            found.setdefault(name, lines[0][0])
     return found
 
 

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 from . import anchors, skeleton
-from .annotations import LICENSE, MAP, PROGRAM, VARIABLE, read as read_annotations
+from .annotations import LICENSE, MAP, PROGRAM, STRUCT, VARIABLE, places, read as read_annotations
 from .btf import Btf
 from .elf import Elf
 from .errors import CompileError, PackageError
@@ -23,6 +23,7 @@ from .package import Package
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     Path = str | os.PathLike[str]
 
@@ -380,14 +381,35 @@ def _package(data: bytes, source: str, header: str | None) -> Package:
         if header is not None:
             if not structs:
                 raise CompileError(f"{header}: it defines no struct, as {source} sees it")
-            exported = skeleton.choose(btf, structs, header)
+            text = _text(header)
+            notes = read_annotations(text, dict.fromkeys((name for _, name in structs), STRUCT), header)
+            marked = [name for name, keys in notes.items() if "export" in keys]
+            exported = skeleton.choose(btf, structs, header, marked)
         else:
             exported = skeleton.tagged(btf)
         kinds = {"LICENSE": LICENSE}
         for names, kind in zip(skeleton.names(elf, btf), (VARIABLE, MAP, PROGRAM), strict=True):
             kinds |= dict.fromkeys(names, kind)
-        with open(source, encoding="utf-8", errors="replace") as file:
-            notes = read_annotations(file.read(), kinds, source)
-        return Package(data, skeleton.meta(elf, btf, object_name(source), exported, notes))
+        text = _text(source)
+        notes = read_annotations(text, kinds, source)
+
+        def package(notes: dict[str, Any]) -> Package:
+            return Package(data, skeleton.meta(elf, btf, object_name(source), exported, notes))
+
+        try:
+            return package(notes)
+        except PackageError:
+            package({})  # where that is refused too, the comments are not at fault
+            for name, line in places(text, kinds).items():
+                try:
+                    package({name: notes.get(name, {})})
+                except PackageError as error:
+                    raise CompileError(f"{source}:{line}: the comment on {name}: {error}") from error
+            raise
     except PackageError as error:
         raise CompileError(f"{source}: no sound package comes of it: {error}") from error
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

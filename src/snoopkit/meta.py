@@ -92,9 +92,11 @@ def _one_of(*allowed: str | int) -> Check:
     return check_choice
 
 
-def _scalar(value: Any, path: str) -> None:
-    if not isinstance(value, (str, bool, int, float)):
-        raise _wrong(path, "a number, text or a boolean", value)
+def _value(value: Any, path: str) -> None:
+    """What a variable may be set to; an array by a list."""
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, (str, bool, int, float)):
+            raise _wrong(path, "a number, text, a boolean, or a list of these", item)
 
 
 def _list(each: Check) -> Check:
@@ -146,10 +148,10 @@ _int32 = _number(-(1 << 31), (1 << 31) - 1)
 _uint32 = _number(0, _LARGEST_ID)
 _type_id = _number(1, _LARGEST_ID)
 
-_CMDARG = _object({}, {"default": _scalar, "long": _text, "short": _text, "help": _text})
+_CMDARG = _object({}, {"default": _value, "long": _text, "short": _text, "help": _text})
 _VARIABLE = _object(
     {"name": _name},
-    {"type": _text, "description": _text, "value": _scalar, "cmdarg": _CMDARG},
+    {"type": _text, "description": _text, "value": _value, "cmdarg": _CMDARG},
 )
 _DATA_SECTIONS = _list(_object({"name": _text, "variables": _or_null(_list(_VARIABLE))}))
 

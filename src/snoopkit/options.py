@@ -28,21 +28,23 @@ from .errors import OptionError, PackageError
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from .btf import Btf
+    from .btf import Btf, Type
     from .elf import Elf
     from .package import Package
 
-    Value = int | float | bool | str | bytes
+    Scalar = int | float | bool | str | bytes
+    Value = Scalar | Sequence[Scalar]
 
 __all__ = ["OptionSpec", "add_arguments", "collect", "encode", "initial_values", "printable"]
 
-INT, BOOL, ENUM, FLOAT, TEXT = "int", "bool", "enum", "float", "text"
+INT, BOOL, ENUM, FLOAT, TEXT, LIST = "int", "bool", "enum", "float", "text", "list"
 IGNORED_PREFIX = "__eunomia_dummy"
 _QUALIFIERS = (KIND_CONST, KIND_VOLATILE, KIND_RESTRICT, KIND_TYPE_TAG)
-_METAVARS = {INT: "N", ENUM: "NAME", FLOAT: "X", TEXT: "TEXT"}
+_METAVARS = {INT: "N", BOOL: "BOOL", ENUM: "NAME", FLOAT: "X", TEXT: "TEXT"}
+_LONGEST_LIST = 64  # elements of an array that can still be typed
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _INT_BOOL, _INT_CHAR, _INT_SIGNED = 4, 2, 1
@@ -53,14 +55,17 @@ class OptionSpec:
 
     `section` and `offset_bytes` say where its `size_bytes` bytes stand; `declared` is whether `default` comes from
     the package's annotations, so that it must be written even if nobody asks for the option. `form` is "int",
-    "bool", "enum", "float" or "text"; `choices` are an enum's names and numbers.
+    "bool", "enum", "float", "text" or "list"; `choices` are an enum's names and numbers, `element` is what a list,
+    of up to `count`, consists of. What a list leaves out is zero.
     """
 
     __slots__ = (
         "byteorder",
         "choices",
+        "count",
         "declared",
         "default",
+        "element",
         "form",
         "help",
         "long",
@@ -81,6 +86,8 @@ class OptionSpec:
         self.byteorder = byteorder
         self.signed = False
         self.choices: dict[str, int] = {}
+        self.element: OptionSpec | None = None
+        self.count = 1
         self.section = ""
         self.offset_bytes = 0
         self.default: Value = 0
@@ -98,6 +105,8 @@ def encode(spec: OptionSpec, value: Value) -> bytes:
 
     Raises OptionError if the type can't hold it, exactly: no value is cut, wrapped or rounded to fit.
     """
+    if spec.element is not None:
+        return _encode_list(spec, spec.element, value)
     if spec.form == TEXT:
         return _encode_text(spec, value)
     if spec.form == FLOAT:
@@ -109,6 +118,16 @@ def encode(spec: OptionSpec, value: Value) -> bytes:
         low = -(1 << (8 * spec.size_bytes - 1)) if spec.signed else 0
         high = (1 << (8 * spec.size_bytes - spec.signed)) - 1
         raise _refused(spec, value, f"a {spec.type} holds {low} to {high}") from None
+
+
+def _encode_list(spec: OptionSpec, element: OptionSpec, value: Value) -> bytes:
+    if isinstance(value, str):
+        value = value.split(",") if value.strip() else []
+    if not isinstance(value, (list, tuple)):
+        raise _refused(spec, value, "it takes a list, with commas between")
+    if len(value) > spec.count:
+        raise _refused(spec, value, f"a {spec.type} has room for {spec.count}, these are {len(value)}")
+    return b"".join([encode(element, item) for item in value]).ljust(spec.size_bytes, b"\0")
 
 
 def _encode_text(spec: OptionSpec, value: Value) -> bytes:
@@ -126,7 +145,7 @@ def _encode_text(spec: OptionSpec, value: Value) -> bytes:
 def _encode_float(spec: OptionSpec, value: Value) -> bytes:
     order = "<" if spec.byteorder == "little" else ">"
     try:
-        if isinstance(value, (bool, bytes)):
+        if isinstance(value, (bool, bytes)) or not isinstance(value, (int, float, str)):
             raise ValueError
         return struct.pack(order + ("f" if spec.size_bytes == 4 else "d"), float(value))
     except ValueError:
@@ -146,23 +165,37 @@ def _number(spec: OptionSpec, value: Value) -> int:
         text = value.strip()
         if text in spec.choices:
             return spec.choices[text]
-        digits = text.lstrip("+-").lower()
         try:
             if not text.isascii():
                 raise ValueError
-            return int(text, 16 if digits.startswith("0x") else 10)
+            return int(text, _base(text))
         except ValueError:
             pass
     elif isinstance(value, int) and not isinstance(value, bool):
         return value
     if spec.form == ENUM:
-        names = list(spec.choices)
-        listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-        raise _refused(spec, value, f"it takes one of {listed}, or a number")
-    raise _refused(spec, value, "it takes a whole number, decimal or 0x…")
+        raise _refused(spec, value, f"it takes one of {_listed(spec.choices)}, or a number")
+    raise _refused(spec, value, "it takes a whole number: decimal, 0x… or octal 0…")
+
+
+def _base(text: str) -> int:
+    """As C reads a number: 0x is hexadecimal, a leading 0, or Python's 0o, octal."""
+    digits = text.lstrip("+-").lower()
+    if digits.startswith("0x"):
+        return 16
+    return 8 if len(digits) > 1 and digits.startswith("0") else 10
 
 
 def _decode(spec: OptionSpec, raw: bytes) -> Value:
+    if spec.element is not None:
+        return [
+            _scalar(spec.element, raw[at : at + spec.element.size_bytes])
+            for at in range(0, len(raw), spec.element.size_bytes)
+        ]
+    return _scalar(spec, raw)
+
+
+def _scalar(spec: OptionSpec, raw: bytes) -> Scalar:
     if spec.form == TEXT:
         return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
     if spec.form == FLOAT:
@@ -255,6 +288,8 @@ def _typed(btf: Btf, name: str, type_id: int) -> OptionSpec | None:
         form = FLOAT
     elif resolved.kind == KIND_ARRAY and resolved.count and _is_char(btf, resolved.type_id):
         form = TEXT
+    elif resolved.kind == KIND_ARRAY and 0 < resolved.count <= _LONGEST_LIST:
+        return _typed_list(btf, name, type_id, resolved)
     if form is None:
         return None
     size = resolved.count if form == TEXT else resolved.size
@@ -262,6 +297,16 @@ def _typed(btf: Btf, name: str, type_id: int) -> OptionSpec | None:
     spec.signed = resolved.signed and form in (INT, ENUM)
     if form == ENUM:
         spec.choices = dict(resolved.values)
+    return spec
+
+
+def _typed_list(btf: Btf, name: str, type_id: int, array: Type) -> OptionSpec | None:
+    element = _typed(btf, name, array.type_id)
+    if element is None or element.form in (TEXT, LIST):
+        return None
+    size_bytes = array.count * element.size_bytes
+    spec = OptionSpec(name, plain_type(btf, type_id), LIST, size_bytes, btf.byteorder)
+    spec.element, spec.count = element, array.count
     return spec
 
 
@@ -300,7 +345,9 @@ def _describe(spec: OptionSpec, variable: Mapping[str, Any], path: str) -> None:
         if holder is None:
             continue
         try:
-            if not isinstance(holder, (bool, int, float, str)):
+            if not isinstance(holder, (bool, int, float, str)) and not (
+                isinstance(holder, list) and spec.form == LIST
+            ):
                 raise OptionError("it is neither a number nor text")
             spec.default = _decode(spec, encode(spec, holder))
         except OptionError as error:
@@ -326,6 +373,7 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
 
     group = parser.add_argument_group("options of this program") if package.options else parser
     taken = set(parser._option_string_actions)
+    wanted = {f"--{spec.long}" for spec in package.options.values()}
 
     def add(spec: OptionSpec, prefix: str = "", short: bool = True, **more: Any) -> None:
         long = f"--{prefix}{spec.long}"
@@ -336,6 +384,9 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
         if long in taken:
             raise PackageError(f"option {spec.name!r}: no name is left for it on the command line")
         names = [long]
+        dashed = long.replace("_", "-")
+        if dashed not in taken and dashed not in wanted:
+            names += [dashed] * (dashed != long)
         if short and spec.short and f"-{spec.short}" not in taken:
             names.insert(0, f"-{spec.short}")
         taken.update(names)
@@ -353,15 +404,37 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
     for spec in package.options.values():
         text = spec.help.replace("%", "%%")
         if spec.form != BOOL:
-            shown = f" (default: {printable(str(spec.default))})".replace("%", "%%")
-            metavar = _METAVARS[spec.form]
-            add(spec, type=reader(spec), metavar=metavar, help=text + (shown if spec.default != "" else ""))
+            about = f" ({_about(spec)})".replace("%", "%%")
+            add(spec, type=reader(spec), metavar=_metavar(spec), help=text + about)
         elif spec.default:
             add(spec, "disable-", action="store_const", const=False, help=f"{text} (default: on)")
         elif spec.declared:
             add(spec, "enable-", action="store_const", const=True, help=f"{text} (default: off)")
         else:
             add(spec, action="store_const", const=True, help=text)
+
+
+def _metavar(spec: OptionSpec) -> str:
+    return f"{_METAVARS[spec.element.form]},…" if spec.element is not None else _METAVARS[spec.form]
+
+
+def _about(spec: OptionSpec) -> str:
+    """The type, the names that an enumeration has, and the default."""
+    parts = [printable(spec.type)]
+    choices = spec.element.choices if spec.element is not None else spec.choices
+    if choices:
+        parts.append(_listed(choices))
+    default = spec.default
+    if isinstance(default, list):
+        default = ",".join(map(str, default))
+    if default != "":
+        parts.append(f"default: {printable(str(default))}")
+    return "; ".join(parts)
+
+
+def _listed(choices: Mapping[str, int]) -> str:
+    names = list(choices)
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
 
 def collect(package: Package, namespace: Namespace) -> dict[str, Value]:

@@ -27,7 +27,7 @@ from .package import EVENT_MAP_TYPES, flexible_tail, read_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from .btf import Btf
@@ -134,10 +134,13 @@ def tagged(btf: Btf) -> list[int]:
     ]
 
 
-def choose(btf: Btf, structs: list[tuple[int, str]], header: str) -> list[int]:
+def choose(btf: Btf, structs: list[tuple[int, str]], header: str, marked: Collection[str] = ()) -> list[int]:
     """The type ids of a header's structs, the events first: tagged ones; else the one called `event`; else the only
-    one that no other contains. Raises CompileError, which lists the candidates, if that leaves several.
+    one that no other contains. Of a header where some are `marked` for export, only these. Raises CompileError,
+    which lists the candidates, if that leaves several.
     """
+    if marked:
+        structs = [(type_id, name) for type_id, name in structs if name in marked]
     ids = [type_id for type_id, _ in structs]
     first = [type_id for type_id in ids if is_tagged(btf, type_id)]
     first = first or [type_id for type_id, name in structs if name == "event"][:1]
@@ -148,7 +151,7 @@ def choose(btf: Btf, structs: list[tuple[int, str]], header: str) -> list[int]:
             names = ", ".join(name for type_id, name in structs if type_id in first)
             raise CompileError(
                 f"{header}: which struct is the event? It defines several: {names}",
-                hint="call one `event`, or tag each that is one with "
+                hint="call one `event`, write `/// @export` before it, or tag each that is one with "
                 '__attribute__((btf_decl_tag("snoopkit.event:MAP:MEMBER=NUMBER")))',
             )
     return first + [type_id for type_id in ids if type_id not in first]

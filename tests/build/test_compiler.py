@@ -466,6 +466,42 @@ def test_several_candidates(tmp_path: Path) -> None:
     assert error.startswith(f"{header}: which struct is the event? It defines several: b, c (")
 
 
+def test_structs_marked_for_export(tmp_path: Path) -> None:
+    source, header = write(
+        tmp_path,
+        "/// @export\nstruct a { int x; };\nstruct event { int x; };\n/** @export */\n"
+        "typedef struct { struct a a; } c;\n",
+    )
+    package = snoopkit.build(source, header)
+    assert [found["name"] for found in package.meta["export_types"]] == ["c", "a"]
+    header.write_text("struct a { int x; };\n/// @export\nstruct b { int x; };\n")
+    package = snoopkit.build(source, header)
+    assert [found["name"] for found in package.meta["export_types"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("comment", "declaration", "problem"),
+    [
+        ('@cmdarg {"default": 300}', "const volatile unsigned char limit", "300"),
+        (
+            '@cmdarg {"long": "two words"}',
+            "const volatile int limit",
+            "'two words' can't be the name of an option",
+        ),
+        ('@cmdarg {"short": "xy"}', "const volatile int limit", "isn't one letter or digit"),
+        ("@value [1, 2]", "const volatile int limit", "neither a number nor text"),
+        ("@value {}", "const volatile int limit", "expected a number, text, a boolean, or a list"),
+    ],
+)
+def test_a_comment_that_does_not_fit(comment: str, declaration: str, problem: str, tmp_path: Path) -> None:
+    annotated = f"/// @description fine\nconst volatile int fine;\n\n/// {comment}\n{declaration};\n"
+    source, header = write(tmp_path, source=PROGRAM + annotated)
+    line = PROGRAM.count("\n") + 4
+    error = str(refusal(source, header))
+    assert error.startswith(f"{source}:{line}: the comment on limit: ")
+    assert problem in error
+
+
 def test_no_programs(tmp_path: Path) -> None:
     source, header = write(tmp_path, source=PROGRAM.split('SEC("raw_tp')[0])
     assert str(refusal(source, header)).startswith(f"{source}: it has no programs")

@@ -43,6 +43,7 @@ def test_types_and_initial_values(byteorder: str) -> None:
         "single": ("float", 1.5),
         "ratio": ("double", -0.5),
         "count": ("unsigned long long", 0),
+        "bytes": ("unsigned char[4]", [0, 0, 0, 0]),
     }
     assert (found["count"].section, found["count"].offset_bytes, found["count"].size_bytes) == (".bss", 8, 8)
     assert not any(spec.declared for spec in found.values())
@@ -75,7 +76,9 @@ def test_integers_have_exact_ranges(name: str, byteorder: Any) -> None:
                 options.encode(spec, value)
 
 
-@pytest.mark.parametrize("value", ["", "1.5", "0x", "x", "1e3", "١", "1" * 5000, 1.0, True, b"1", None, []])
+@pytest.mark.parametrize(
+    "value", ["", "1.5", "0x", "08", "x", "1e3", "١", "1" * 5000, 1.0, True, b"1", None, []]
+)
 def test_what_is_no_integer(value: Any) -> None:
     with pytest.raises(OptionError, match="it takes a whole number"):
         options.encode(package().options["s32"], value)
@@ -85,7 +88,9 @@ def test_what_is_no_integer(value: Any) -> None:
     ("name", "value", "expected"),
     [
         ("s32", " 0X1f ", b"\x1f\0\0\0"),
-        ("s32", "+010", b"\x0a\0\0\0"),
+        ("s32", "+010", b"\x08\0\0\0"),
+        ("s32", "-0o17", b"\xf1\xff\xff\xff"),
+        ("s32", "0", bytes(4)),
         ("flag", "true", b"\1"),
         ("flag", "No", b"\0"),
         ("flag", True, b"\1"),
@@ -103,6 +108,9 @@ def test_what_is_no_integer(value: Any) -> None:
         ("single", "0.1", struct.pack("<f", 0.1)),
         ("ratio", "-1e300", struct.pack("<d", -1e300)),
         ("ratio", 2, struct.pack("<d", 2.0)),
+        ("bytes", "1, 0x2,03", b"\1\2\3\0"),
+        ("bytes", [255], b"\xff\0\0\0"),
+        ("bytes", "", bytes(4)),
     ],
 )
 def test_encodes(name: str, value: Any, expected: bytes) -> None:
@@ -122,6 +130,12 @@ def test_encodes(name: str, value: Any, expected: bytes) -> None:
         ("single", "1e39", "can't hold"),
         ("single", "one", "takes a number"),
         ("ratio", True, "takes a number"),
+        ("ratio", [1.0], "takes a number"),
+        ("bytes", "1,2,3,4,5", "room for 4, these are 5"),
+        ("bytes", "1,,2", "takes a whole number"),
+        ("bytes", "1,256", "holds 0 to 255"),
+        ("bytes", 5, "takes a list"),
+        ("s32", [1], "takes a whole number"),
     ],
 )
 def test_refuses(name: str, value: Any, cause: str) -> None:
@@ -187,6 +201,19 @@ def test_on_the_command_line() -> None:
     assert parse(package(), "--disable-flag", "--off") == {"flag": False, "off": True}
 
 
+def test_a_name_with_underscores_may_be_typed_with_dashes() -> None:
+    found = package(s32={"cmdarg": {"long": "min_us"}}, flag={"cmdarg": {"long": "is_on"}})
+    assert parse(found, "--min_us", "1") == parse(found, "--min-us", "1") == {"s32": 1}
+    assert parse(found, "--disable-is-on") == parse(found, "--disable-is_on") == {"flag": False}
+    both = package(s32={"cmdarg": {"long": "a_b"}}, s64={"cmdarg": {"long": "a-b"}})
+    assert parse(both, "--a_b", "1", "--a-b", "2") == {"s32": 1, "s64": 2}
+
+
+def test_a_list_on_the_command_line() -> None:
+    assert parse(package(), "--bytes", "1,2") == {"bytes": [1, 2, 0, 0]}
+    assert package(bytes={"cmdarg": {"default": [7]}}).options["bytes"].default == [7, 0, 0, 0]
+
+
 def test_a_bad_value_on_the_command_line_says_why() -> None:
     with pytest.raises(argparse.ArgumentError, match="argument --u16: option u16: '65536' is refused"):
         parse(package(), "--u16", "65536")
@@ -213,7 +240,7 @@ def test_help_is_harmless_and_complete(capsys: pytest.CaptureFixture[str]) -> No
         parse(found, "--help")
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "100% \\x1b[2Jclean and\\u202e more (default: -7)" in " ".join(text.split())
-    assert "The port (default: 50000)" in text
+    assert "100% \\x1b[2Jclean and\\u202e more (int; default: -7)" in " ".join(text.split())
+    assert "The port (__u16; default: 50000)" in text
     assert "Set value of `long long` variable s64" in " ".join(text.split())
     assert "\x1b" not in text
