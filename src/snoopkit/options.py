@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Scalar = int | float | bool | str | bytes
     Value = Scalar | Sequence[Scalar]
 
-__all__ = ["OptionSpec", "add_arguments", "collect", "encode", "initial_values", "printable"]
+__all__ = ["OptionSpec", "add_arguments", "collect", "encode", "initial_values", "parser", "printable"]
 
 INT, BOOL, ENUM, FLOAT, TEXT, LIST = "int", "bool", "enum", "float", "text", "list"
 IGNORED_PREFIX = "__eunomia_dummy"
@@ -365,6 +365,35 @@ def printable(text: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------
 # On the command line
+
+
+def parser(package: Package, program: str) -> ArgumentParser:
+    """A command line for the package's own options, with what its source says about itself: `brief` (or
+    `description`) above the options, `details` below, `version`."""
+    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+    doc = package.doc
+    found = ArgumentParser(
+        prog=program,
+        description=_paragraph(doc.get("brief") or doc.get("description")),
+        epilog=_paragraph(doc.get("details")),
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if doc.get("version"):
+        version = _paragraph(f"{package.name} {doc['version']}")
+        found.add_argument("--version", action="version", version=version or "")
+    add_arguments(found, package)
+    return found
+
+
+def _paragraph(text: str | None) -> str | None:
+    """Lines as they were written, each made harmless."""
+    if not text:
+        return None
+    text = "\n".join(map(printable, text.split("\n")))
+    # argparse fills in names only where it finds this one
+    return text.replace("%", "%%") if "%(prog)" in text else text
 
 
 def add_arguments(parser: ArgumentParser, package: Package) -> None:

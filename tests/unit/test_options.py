@@ -244,3 +244,22 @@ def test_help_is_harmless_and_complete(capsys: pytest.CaptureFixture[str]) -> No
     assert "The port (__u16; default: 50000)" in text
     assert "Set value of `long long` variable s64" in " ".join(text.split())
     assert "\x1b" not in text
+
+
+def test_what_the_source_says_about_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    data, meta = sample()
+    meta["bpf_skel"]["doc"] = {
+        "brief": "Does 100%",
+        "details": "First %(prog)s %(x)s.\n\x1b[2JSecond.",
+        "version": "2.1%",
+    }
+    parser = options.parser(Package(data, meta), "snoopkit run x.json")
+    for flag, expected in (
+        ("--help", "Does 100%\n"),
+        ("--help", "\nFirst %(prog)s %(x)s.\n\\x1b[2JSecond."),
+        ("--version", " 2.1%\n"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args([flag])
+        assert ended.value.code == 0
+        assert expected in capsys.readouterr().out

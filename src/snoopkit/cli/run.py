@@ -66,9 +66,7 @@ def run_package(
 
 def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
     """The values that the command line gives to the package's own options."""
-    parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
-    package_options.add_arguments(parser, package)
-    return package_options.collect(package, parser.parse_args(rest))
+    return package_options.collect(package, package_options.parser(package, program).parse_args(rest))
 
 
 def _standard_input() -> bytes:
