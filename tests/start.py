@@ -20,6 +20,7 @@ HELP = (
     | {
         "execsnoop",
         "execsnoop.cli",
+        "execsnoop.selection",
         "snoopkit",
         "snoopkit._decode",
         "snoopkit.btf",

@@ -6,6 +6,8 @@ import sys
 
 import snoopkit
 
+from . import selection
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
             is_watched = options.format == "table" and options.output is None and sys.stdout.isatty()
             settle = 0.0 if is_watched else SETTLE_SECONDS
         source = trace(
+            where=selection.where(options),
             failed=options.failed,
             existing=options.existing,
             columns=options.columns or (),
@@ -82,6 +85,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--existing", action="store_true", help="show the processes that are there already, first"
     )
+    selection.add_options(group)
 
 
 def _add_views(group: argparse._ArgumentGroup) -> None:
@@ -90,7 +94,7 @@ def _add_views(group: argparse._ArgumentGroup) -> None:
         type=_columns,
         metavar="KEY[,KEY]",
         help="show these keys of the JSON lines, or all; cgroup, container, namespaces, exe, cwd and capabilities are "
-        "collected only if they are named here",
+        "collected only if they are named here or in a filter",
     )
 
 

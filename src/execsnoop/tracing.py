@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from .filters import Filter
     from .model import ProcessEvent
 
 __all__ = ["SETTLE_SECONDS", "Trace", "package_path", "trace"]
@@ -30,6 +31,7 @@ SETTLE_SECONDS = 0.15
 # what it has no room for.
 _LOT = 256
 _MAX_BACKLOG = 200_000
+_PATIENCE_SECONDS = 0.1
 
 
 def package_path() -> str:
@@ -78,6 +80,14 @@ def _run(package: snoopkit.Package, hooks: list[str], groups: dict[str, bool], *
     return snoopkit.run(package, enable=twins, disable=_ALWAYS, **how)
 
 
+def _filter(where: str | None) -> Filter | None:
+    if where is None:
+        return None
+    from .filters import Filter
+
+    return Filter(where)
+
+
 class Trace:
     """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
 
@@ -87,6 +97,7 @@ class Trace:
     def __init__(
         self,
         *,
+        where: str | None = None,
         failed: bool = False,
         existing: bool = False,
         columns: Iterable[str] = (),
@@ -95,7 +106,8 @@ class Trace:
         transport: str | None = None,
     ) -> None:
         package = snoopkit.Package.read(package_path())
-        wanted = set(columns)
+        self._filter = _filter(where)
+        wanted = {*columns, *(self._filter.columns if self._filter else ())}
         groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
         hooks = _hooks(failed, settle > 0)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
@@ -118,8 +130,8 @@ class Trace:
                     for record in records
                     if record._struct == "fork_event"
                 }
-                self._pending = [event for event, ticks in found if (event.pid, ticks) not in begun]
-                self._pending = [*self._pending, *self._feed(records)][::-1]
+                older = [event for event, ticks in found if (event.pid, ticks) not in begun]
+                self._pending = [*self._wanted(older), *self._feed(records)][::-1]
         except BaseException:
             self._snoop.close()
             raise
@@ -143,6 +155,8 @@ class Trace:
             events = self._feed(self._records(wait))
             if events or (left == 0.0 and not self._backlog):
                 return events
+            if deadline is not None and monotonic() > deadline + _PATIENCE_SECONDS:
+                return events  # a storm in which nothing is wanted
 
     def _records(self, timeout: float | None) -> list[Any]:
         """The next lot of records, at most so many that the kernel's rings are emptied again soon: in a storm they
@@ -172,12 +186,17 @@ class Trace:
             while self._backlog:
                 lot = [self._backlog.popleft() for _ in range(min(_LOT, len(self._backlog)))]
                 yield self._feed(lot)
-        yield self._stream.flush()
+        yield self._wanted(self._stream.flush())
 
     def _feed(self, records: list[Any]) -> list[ProcessEvent]:
         # While more records wait, their time is the stream's: what an exit waits for may be among them.
         now_ns = self._backlog[0]._time_ns if self._backlog else clock_gettime_ns(CLOCK_BOOTTIME)
-        return self._stream.feed(records, now_ns)
+        return self._wanted(self._stream.feed(records, now_ns))
+
+    def _wanted(self, events: list[ProcessEvent]) -> list[ProcessEvent]:
+        if self._filter is None:
+            return events
+        return list(filter(self._filter.matches, events))
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""
@@ -219,6 +238,7 @@ class Trace:
 
 def trace(
     *,
+    where: str | None = None,
     failed: bool = False,
     existing: bool = False,
     columns: Iterable[str] = (),
@@ -228,18 +248,21 @@ def trace(
 ) -> Trace:
     """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
 
+    `where` is a filter, see docs/filters.md: only events that it selects are given, and notices of loss. What the
+    kernel's side can decide of it, it does.
     `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower; `existing` for
-    the processes that are there already, first. What costs more
-    is collected only where `columns` names it: `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
+    the processes that are there already, first. What costs more is collected only where `columns` or `where` names it:
+    `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
 
     Exits, and what comes after them, are held back up to `settle` seconds for the kernel's exact account of the
     process, which is there once its parent has reaped it; 0 doesn't wait, and no `cpu_ns` is exact then.
 
     `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; forks and exits have one of a
     quarter. `transport` is "perf" (the same as None) or "ring".
-    Raises LoadError, AttachError or UnsupportedError where the kernel refuses.
+    Raises ValueError for a text that is no filter; LoadError, AttachError or UnsupportedError where the kernel refuses.
     """
     return Trace(
+        where=where,
         failed=failed,
         existing=existing,
         columns=columns,
