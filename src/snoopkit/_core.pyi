@@ -33,6 +33,8 @@ def has_map_type(type: int) -> bool:
     """Whether this kernel makes maps of this type. It tries; without CAP_BPF the answer is no. MapError."""
 
 def online_cpus() -> list[int]: ...
+def link_objects(inputs: list[bytes], output: bytes) -> None:
+    """Link object files, by their paths, to one, as libbpf does. PackageError, with its words in `log`."""
 
 @final
 class Object:
@@ -44,9 +46,10 @@ class Object:
     log: str
     """What libbpf, and with `kernel_log` the verifier, said while opening and loading."""
     @staticmethod
-    def open(data: bytes, name: str, kernel_log: bool = False) -> Object:
+    def open(data: bytes, name: str, kernel_log: bool = False, btf_path: bytes | None = None) -> Object:
         """PackageError if libbpf refuses the bytes. They must have passed `Elf.parse` and `Btf.parse` before: libbpf
-        crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too.
+        crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too. `btf_path` is a file
+        with the kernel's BTF, for one that doesn't tell its own.
         Requests to be pinned in the BPF file system are dropped."""
 
     def load(self) -> None:
@@ -71,6 +74,9 @@ class Program:
     """As in the object, without the `?` of one that is switched off at first."""
     autoload: bool
     """Whether it will be loaded; settable before load."""
+    def expect_attach_type(self, type: int) -> None:
+        """The kernel's number for how it will be attached, in place of its section's; before load."""
+
     @property
     def fd(self) -> int:
         """ValueError where it is not loaded."""
@@ -82,8 +88,25 @@ class Program:
     def attach(self) -> Link:
         """Where its section says. AttachError; errno EOPNOTSUPP for a section that libbpf can't attach by itself."""
 
-    def attach_tracepoint(self, category: str, name: str) -> Link: ...
-    def attach_raw_tracepoint(self, name: str) -> Link: ...
+    def attach_tracepoint(self, category: bytes, name: bytes) -> Link: ...
+    def attach_raw_tracepoint(self, name: bytes) -> Link: ...
+    def attach_kprobe(self, function: bytes, offset: int = 0, at_return: bool = False) -> Link: ...
+    def attach_uprobe(
+        self, binary: bytes, function: bytes, offset: int = 0, pid: int = -1, at_return: bool = False
+    ) -> Link:
+        """`offset` counts from the function, or within the file where `function` is empty. `binary` without a slash
+        is searched for, among libraries and on the PATH. All processes, unless `pid` names one."""
+
+    def attach_usdt(self, binary: bytes, provider: bytes, name: bytes, pid: int = -1) -> Link: ...
+    def attach_clock(self, frequency_hz: int, cpu: int, pid: int = -1) -> Link:
+        """So often a second of CPU time, on one CPU (-1 with a pid: on all)."""
+
+    def attach_cgroup(self, fd: int) -> Link:
+        """To the cgroup whose folder is open as `fd`."""
+
+    def attach_interface(self, index: int) -> Link:
+        """To a network interface, as XDP or whatever attach type the program was given. EBUSY where another XDP program
+        is."""
 
 @final
 class Link:

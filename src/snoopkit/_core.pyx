@@ -193,6 +193,29 @@ cdef str _text(const char *text):
     return text.decode("utf-8", "surrogateescape") if text != NULL else ""
 
 
+# ---- several objects to one
+
+def link_objects(list inputs, bytes output) -> None:
+    cdef bpf_linker *linker
+    cdef const char *path = PyBytes_AS_STRING(output)
+    cdef int result = 0
+    cdef Log log
+    _listen(&log, False)
+    linker = bpf_linker__new(path, NULL)
+    if linker == NULL:
+        result = -errno
+    for item in inputs:
+        path = PyBytes_AS_STRING(item)
+        if result >= 0:
+            result = bpf_linker__add_file(linker, path, NULL)
+    if result >= 0:
+        result = bpf_linker__finalize(linker)
+    bpf_linker__free(linker)
+    heard = _heard(&log)
+    if result < 0:
+        raise _failure(PackageError, -result, "link", heard)
+
+
 # ---- objects, programs, links and maps
 
 cdef struct Memory:           # a map's values, as this process sees them
@@ -341,7 +364,7 @@ cdef class Object:
         raise TypeError("use Object.open")
 
     @staticmethod
-    def open(bytes data, str name, bint kernel_log=False):
+    def open(bytes data, str name, bint kernel_log=False, bytes btf_path=None):
         global _live
         cdef Object self = Object.__new__(Object)
         cdef bpf_object_open_opts options
@@ -359,6 +382,8 @@ cdef class Object:
         options.sz = sizeof(options)
         options.object_name = PyBytes_AS_STRING(encoded)
         options.kernel_log_level = 1 if kernel_log else 0
+        if btf_path is not None:
+            options.btf_custom_path = PyBytes_AS_STRING(btf_path)
         self.handle = _Handle.__new__(_Handle)
         self.name = name
         self.kernel_log = kernel_log
@@ -427,6 +452,57 @@ cdef class Object:
         self.close()
 
 
+cdef enum:                    # where a program can be sent
+    BY_SECTION
+    TRACEPOINT
+    RAW_TRACEPOINT
+    KPROBE
+    UPROBE
+    USDT
+    PERF_EVENT
+    CGROUP
+    INTERFACE
+
+cdef struct Target:
+    int kind
+    const char *file          # of a uprobe or USDT probe
+    const char *group         # a tracepoint's category, a USDT probe's provider
+    const char *name
+    size_t offset
+    int number                # a pid (-1 for all), descriptor or interface
+    bint at_return
+
+
+cdef bpf_link *_attach_to(bpf_program *program, const Target *target) noexcept nogil:
+    cdef bpf_kprobe_opts kprobe
+    cdef bpf_uprobe_opts uprobe
+    if target.kind == TRACEPOINT:
+        return bpf_program__attach_tracepoint(program, target.group, target.name)
+    if target.kind == RAW_TRACEPOINT:
+        return bpf_program__attach_raw_tracepoint(program, target.name)
+    if target.kind == KPROBE:
+        memset(&kprobe, 0, sizeof(kprobe))
+        kprobe.sz = sizeof(kprobe)
+        kprobe.offset = target.offset
+        kprobe.retprobe = target.at_return
+        return bpf_program__attach_kprobe_opts(program, target.name, &kprobe)
+    if target.kind == UPROBE:
+        memset(&uprobe, 0, sizeof(uprobe))
+        uprobe.sz = sizeof(uprobe)
+        uprobe.func_name = target.name
+        uprobe.retprobe = target.at_return
+        return bpf_program__attach_uprobe_opts(program, target.number, target.file, target.offset, &uprobe)
+    if target.kind == USDT:
+        return bpf_program__attach_usdt(program, target.number, target.file, target.group, target.name, NULL)
+    if target.kind == PERF_EVENT:
+        return bpf_program__attach_perf_event(program, target.number)
+    if target.kind == CGROUP:
+        return bpf_program__attach_cgroup(program, target.number)
+    if target.kind == INTERFACE:
+        return bpf_program__attach_xdp(program, target.number)
+    return bpf_program__attach(program)
+
+
 @cython.final
 cdef class Program:
     cdef _Handle handle
@@ -471,20 +547,99 @@ cdef class Program:
         _check(bpf_obj_get_info_by_fd(self.fd, &info, &size), LoadError, f"ask: program {self.name}")
         return info.id
 
+    def expect_attach_type(self, int type):
+        self.handle.get_open()
+        _check(bpf_program__set_expected_attach_type(self.program, type), LoadError, f"set: program {self.name}")
+
     def attach(self):
-        return self._attach(None, None)
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        return self._attach(&target)
 
-    def attach_tracepoint(self, str category, str name):
-        return self._attach(category.encode(), name.encode())
+    def attach_tracepoint(self, bytes category, bytes name):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = TRACEPOINT
+        target.group = PyBytes_AS_STRING(category)
+        target.name = PyBytes_AS_STRING(name)
+        return self._attach(&target)
 
-    def attach_raw_tracepoint(self, str name):
-        return self._attach(None, name.encode())
+    def attach_raw_tracepoint(self, bytes name):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = RAW_TRACEPOINT
+        target.name = PyBytes_AS_STRING(name)
+        return self._attach(&target)
 
-    cdef Link _attach(self, bytes category, bytes name):
+    def attach_kprobe(self, bytes function, size_t offset=0, bint at_return=False):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = KPROBE
+        target.name = PyBytes_AS_STRING(function)
+        target.offset = offset
+        target.at_return = at_return
+        return self._attach(&target)
+
+    def attach_uprobe(self, bytes binary, bytes function, size_t offset=0, int pid=-1, bint at_return=False):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = UPROBE
+        target.file = PyBytes_AS_STRING(binary)
+        target.name = PyBytes_AS_STRING(function) if function else NULL
+        target.offset = offset
+        target.number = pid
+        target.at_return = at_return
+        return self._attach(&target)
+
+    def attach_usdt(self, bytes binary, bytes provider, bytes name, int pid=-1):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = USDT
+        target.file = PyBytes_AS_STRING(binary)
+        target.group = PyBytes_AS_STRING(provider)
+        target.name = PyBytes_AS_STRING(name)
+        target.number = pid
+        return self._attach(&target)
+
+    def attach_clock(self, uint64_t frequency_hz, int cpu, int pid=-1):
+        cdef perf_event_attr attributes
+        cdef Target target
+        cdef int fd
+        memset(&attributes, 0, sizeof(attributes))
+        attributes.size = sizeof(attributes)
+        attributes.type = PERF_TYPE_SOFTWARE
+        attributes.config = PERF_COUNT_SW_CPU_CLOCK
+        attributes.freq = 1
+        attributes.sample_freq = frequency_hz
+        fd = syscall(SYS_perf_event_open, &attributes, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC)
+        if fd < 0:
+            raise _failure(AttachError, errno, f"attach: program {self.name}")
+        memset(&target, 0, sizeof(target))
+        target.kind = PERF_EVENT
+        target.number = fd
+        try:
+            return self._attach(&target)     # from then on the descriptor is the link's
+        except BaseException:
+            close(fd)
+            raise
+
+    def attach_cgroup(self, int fd):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = CGROUP
+        target.number = fd
+        return self._attach(&target)
+
+    def attach_interface(self, int index):
+        cdef Target target
+        memset(&target, 0, sizeof(target))
+        target.kind = INTERFACE
+        target.number = index
+        return self._attach(&target)
+
+    cdef Link _attach(self, const Target *target):
         global _live
         cdef Link made = Link.__new__(Link)
-        cdef const char *category_text = PyBytes_AS_STRING(category) if category is not None else NULL
-        cdef const char *name_text = PyBytes_AS_STRING(name) if name is not None else NULL
         cdef bpf_program *program = self.program
         cdef bpf_link *link
         cdef int error_number
@@ -496,12 +651,7 @@ cdef class Program:
         self.handle.busy += 1
         with nogil:
             _listen(&log, False)
-            if category_text != NULL:
-                link = bpf_program__attach_tracepoint(program, category_text, name_text)
-            elif name_text != NULL:
-                link = bpf_program__attach_raw_tracepoint(program, name_text)
-            else:
-                link = bpf_program__attach(program)
+            link = _attach_to(program, target)
             error_number = errno
         self.handle.busy -= 1
         if link != NULL:

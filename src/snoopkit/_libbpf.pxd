@@ -6,7 +6,9 @@ from snoopkit._system cimport va_list
 cdef extern from "linux/perf_event.h" nogil:
     enum:
         PERF_TYPE_SOFTWARE
+        PERF_COUNT_SW_CPU_CLOCK
         PERF_COUNT_SW_BPF_OUTPUT
+        PERF_FLAG_FD_CLOEXEC
         PERF_SAMPLE_TIME
         PERF_SAMPLE_RAW
         PERF_RECORD_LOST
@@ -17,6 +19,8 @@ cdef extern from "linux/perf_event.h" nogil:
         uint32_t size
         uint64_t config
         uint64_t sample_period
+        uint64_t sample_freq
+        uint64_t freq
         uint64_t sample_type
         uint64_t read_format
         uint64_t sample_id_all
@@ -86,11 +90,24 @@ cdef extern from "bpf/libbpf.h" nogil:
         pass
     struct user_ring_buffer:
         pass
+    struct bpf_linker:
+        pass
 
     struct bpf_object_open_opts:
         size_t sz
         const char *object_name
+        const char *btf_custom_path
         uint32_t kernel_log_level
+
+    struct bpf_kprobe_opts:
+        size_t sz
+        size_t offset
+        bint retprobe
+
+    struct bpf_uprobe_opts:
+        size_t sz
+        bint retprobe
+        const char *func_name
 
     enum bpf_perf_event_ret:
         LIBBPF_PERF_EVENT_CONT
@@ -123,11 +140,22 @@ cdef extern from "bpf/libbpf.h" nogil:
     const char *bpf_program__section_name(const bpf_program *program)
     bint bpf_program__autoload(const bpf_program *program)
     int bpf_program__set_autoload(bpf_program *program, bint autoload)
+    int bpf_program__set_expected_attach_type(bpf_program *program, int type)
     int bpf_program__fd(const bpf_program *program)
     bpf_link *bpf_program__attach(const bpf_program *program)
     bpf_link *bpf_program__attach_tracepoint(
         const bpf_program *program, const char *category, const char *name)
     bpf_link *bpf_program__attach_raw_tracepoint(const bpf_program *program, const char *name)
+    bpf_link *bpf_program__attach_kprobe_opts(
+        const bpf_program *program, const char *function, const bpf_kprobe_opts *options)
+    bpf_link *bpf_program__attach_uprobe_opts(
+        const bpf_program *program, int pid, const char *binary, size_t offset, const bpf_uprobe_opts *options)
+    bpf_link *bpf_program__attach_usdt(
+        const bpf_program *program, int pid, const char *binary, const char *provider, const char *name,
+        const void *options)
+    bpf_link *bpf_program__attach_perf_event(const bpf_program *program, int perf_event_fd)
+    bpf_link *bpf_program__attach_cgroup(const bpf_program *program, int cgroup_fd)
+    bpf_link *bpf_program__attach_xdp(const bpf_program *program, int interface_index)
     int bpf_link__fd(const bpf_link *link)
     void bpf_link__disconnect(bpf_link *link)
     int bpf_link__destroy(bpf_link *link)
@@ -170,3 +198,8 @@ cdef extern from "bpf/libbpf.h" nogil:
     void *user_ring_buffer__reserve(user_ring_buffer *ring, uint32_t size)
     void user_ring_buffer__submit(user_ring_buffer *ring, void *sample)
     void user_ring_buffer__free(user_ring_buffer *ring)
+
+    bpf_linker *bpf_linker__new(const char *path, void *options)
+    int bpf_linker__add_file(bpf_linker *linker, const char *path, const void *options)
+    int bpf_linker__finalize(bpf_linker *linker)
+    void bpf_linker__free(bpf_linker *linker)

@@ -399,8 +399,8 @@ cdef class Reader:
         if not drain_interval_ns:
             raise ValueError("drain_interval_ns must not be 0")
         maps = list(maps)
-        if not 0 < len(maps) < 65536:
-            raise ValueError("a reader needs at least one map")
+        if len(maps) > 65535:
+            raise ValueError("a reader has room for 65535 maps")
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll_fd < 0:
             raise _failure(MapError, errno, "open rings")
@@ -420,8 +420,9 @@ cdef class Reader:
                 or _watch(self.epoll_fd, self.timer_fd, EPOLLIN) < 0):
             raise _failure(MapError, errno, "open rings")
         self.has_lost_counter = True
-        self.groups = <RingGroup *>calloc(len(maps), sizeof(RingGroup))
-        self.rings = <Ring *>calloc(len(maps) * len(cpus), sizeof(Ring))
+        # Of no map too: then it is a clock that ticks.
+        self.groups = <RingGroup *>calloc(len(maps) or 1, sizeof(RingGroup))
+        self.rings = <Ring *>calloc((len(maps) or 1) * len(cpus), sizeof(Ring))
         if self.groups == NULL or self.rings == NULL:
             raise MemoryError()
         for map, detail in maps:

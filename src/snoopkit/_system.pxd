@@ -24,6 +24,13 @@ cdef extern from "poll.h" nogil:
         short events
     int poll(pollfd *items, unsigned long count, int timeout_ms)
 
+cdef extern from "sys/syscall.h" nogil:
+    enum:
+        SYS_perf_event_open
+
+cdef extern from "unistd.h" nogil:
+    long syscall(long number, ...)
+
 cdef extern from "sys/epoll.h" nogil:
     enum:
         EPOLL_CLOEXEC

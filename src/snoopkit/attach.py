@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno as errnos
+import os
 
-from . import features
+from . import _core, features
 from .errors import AttachError, UnsupportedError
 from .loader import explained
 from .options import printable
+from .targets import ACCEPTED, kind_of
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
     from ._core import Link, Program
     from .errors import KernelError
     from .loader import Object
+    from .targets import Target
 
-__all__ = ["Links", "attach_all"]
+__all__ = ["Links", "attach_all", "prepare"]
 
 MAP_TYPE_PROG_ARRAY = 3
-_ACCEPTED = "tracepoint:CATEGORY:NAME, raw_tracepoint:NAME"
+TCX_INGRESS, TCX_EGRESS = 46, 47  # ways to attach, since 6.6
+_PLACE_HINTS = {
+    "xdp": "name a network interface: --iface eth0",
+    "tc": "name a network interface: --iface eth0",
+    "cgroup": "name a cgroup's folder: --cgroup /sys/fs/cgroup/NAME",
+}
+_KPROBES = ("kprobe", "kretprobe", "ksyscall", "kretsyscall")
 _MOUNT_HINT = "mount -t tracefs tracefs /sys/kernel/tracing"
 
 
@@ -51,55 +60,107 @@ class Links:
         self.close()
 
 
-def attach_all(object: Object, targets: Mapping[str, str] | None = None) -> Links:
-    """Attaches every program that is switched on, where its section says or else where `targets` (program name to
-    target) sends it. If one fails, those before it are detached again. In a package with a program array, a program
-    whose section names no target is there for tail calls: it stays loaded and is not attached.
+def prepare(object: Object, targets: Mapping[str, Target]) -> None:
+    """What the kernel must know of the targets when the programs are loaded."""
+    for name, target in targets.items():
+        if target.kind == "tc":
+            object.programs[name].expect_attach_type(
+                TCX_EGRESS if target.parts[1:] == ("egress",) else TCX_INGRESS
+            )
+
+
+def attach_all(object: Object, targets: Mapping[str, Target] | None = None) -> Links:
+    """Attaches every program that is switched on, where `targets` (by the program's name) sends it, or else its
+    section. If one fails, those before it are detached again. In a package with a program array, a program whose
+    section names no target is there for tail calls: it stays loaded and is not attached.
 
     Raises AttachError, or UnsupportedError for hooks and targets that can't be had.
     """
     targets = targets or {}
-    for name in targets:
-        if name not in object.programs:
-            known = ", ".join(object.programs)
-            raise AttachError(
-                f"attach: program {name}: the package has no such program", hint=f"it has {known}"
-            )
-        if not object.programs[name].autoload:
+    for name, target in targets.items():
+        if target.asked_for and not object.programs[name].autoload:
             raise AttachError(f"attach: program {name}: it is switched off")
     links = Links()
     has_tail_calls = any(map.type == MAP_TYPE_PROG_ARRAY for map in object.maps.values())
     try:
         for program in object.programs.values():
-            target = targets.get(program.name)
-            if program.autoload and (target or "/" in program.section or not has_tail_calls):
-                links.add(_attach(program, target))
+            place = targets.get(program.name)
+            if program.autoload and (place or "/" in program.section or not has_tail_calls):
+                _attach(program, place, links)
     except BaseException:
         links.close()
         raise
     return links
 
 
-def _attach(program: Program, target: str | None) -> Link:
-    if target is None:
+def _attach(program: Program, target: Target | None, links: Links) -> None:
+    if target is not None:
+        kind, names = target.kind, list(target.parts)
+    else:
         kind, _, rest = program.section.partition("/")
         names = rest.split("/")
-    else:
-        kind, *names = target.split(":")
-        if (kind, len(names)) not in (("tracepoint", 2), ("raw_tracepoint", 1)) or not all(names):
-            raise UnsupportedError(
-                f"attach: program {program.name}: {printable(target)!r} is no target that can be given",
-                feature="attach target",
-                hint=f"accepted: {_ACCEPTED}",
-            )
     try:
         if target is None:
-            return program.attach()
-        if kind == "tracepoint":
-            return program.attach_tracepoint(*names)
-        return program.attach_raw_tracepoint(*names)
+            links.add(program.attach())
+        elif kind == "perf_event":
+            for cpu in _core.online_cpus() if target.pid < 0 else [-1]:
+                links.add(program.attach_clock(int(names[0], 0), cpu, target.pid))
+        elif kind in ("xdp", "tc"):
+            links.add(program.attach_interface(_interface(program, names[0])))
+        elif kind == "cgroup":
+            links.add(_attach_cgroup(program, names[0]))
+        else:
+            links.add(_attach_by_name(program, target))
     except AttachError as error:
+        if error.errno is None:
+            raise
         raise _explained(program, kind, names, error) from None
+
+
+def _attach_by_name(program: Program, target: Target) -> Link:
+    names = [os.fsencode(part) for part in target.parts]
+    match target.kind:
+        case "tracepoint":
+            return program.attach_tracepoint(*names)
+        case "raw_tracepoint":
+            return program.attach_raw_tracepoint(*names)
+        case "kprobe" | "kretprobe":
+            return program.attach_kprobe(names[0], target.offset, target.kind == "kretprobe")
+        case "usdt":
+            return program.attach_usdt(names[0], names[1], names[2], target.pid)
+        case _:
+            binary, function = names
+            return program.attach_uprobe(
+                binary, function, target.offset, target.pid, target.kind == "uretprobe"
+            )
+
+
+def _interface(program: Program, name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    from socket import if_nameindex, if_nametoindex
+
+    try:
+        return if_nametoindex(name)
+    except OSError:
+        known = ", ".join(known for _, known in if_nameindex())
+        raise AttachError(
+            f"attach: program {program.name}: there is no network interface {printable(name)}",
+            hint=f"there are {known}",
+        ) from None
+
+
+def _attach_cgroup(program: Program, path: str) -> Link:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise AttachError(
+            f"attach: program {program.name}: cgroup {printable(path)}: {error.strerror}"
+        ) from None
+    try:
+        return program.attach_cgroup(fd)
+    finally:
+        os.close(fd)
 
 
 def _explained(program: Program, kind: str, names: list[str], error: AttachError) -> KernelError:
@@ -111,10 +172,12 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
             f"{stage}: this kind of program can't be attached without being told where",
             feature=f"section {printable(program.section)}",
             errno=number,
-            hint=f"targets that can be given: {_ACCEPTED}",
+            hint=_PLACE_HINTS.get(kind_of(program.section), f"targets that can be given: {ACCEPTED}"),
         )
-    if kind in ("kprobe", "kretprobe", "ksyscall", "kretsyscall") and not features.kprobes():
+    if kind in _KPROBES and not features.kprobes():
         return UnsupportedError(f"{stage}: this kernel has no kprobes", feature="kprobe", errno=number)
+    if kind in ("xdp", "tc", "cgroup") and (refused := _explained_place(stage, kind, hook, number)):
+        return refused
     permission = explained(stage, number)
     if kind in ("tracepoint", "tp", "kprobe", "kretprobe"):
         path = features.tracefs()
@@ -131,7 +194,7 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
     if kind in ("tracepoint", "tp", "raw_tracepoint", "raw_tp") and number == errnos.ENOENT:
         word = "tracepoint" if kind in ("tracepoint", "tp") else "raw tracepoint"
         return AttachError(f"{stage}: this kernel has no {word} {hook}", errno=number)
-    if kind in ("kprobe", "kretprobe", "ksyscall", "kretsyscall") and number in (errnos.ENOENT, errnos.ESRCH):
+    if kind in _KPROBES and number in (errnos.ENOENT, errnos.ESRCH):
         return AttachError(f"{stage}: this kernel has no function {hook} to probe", errno=number)
     if number == errnos.EPERM:
         return UnsupportedError(f"{stage}: this kernel refuses {kind} programs", feature=kind, errno=number)
@@ -139,3 +202,24 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
     cause = error.message.rpartition(": ")[2]
     more = f" [{printable(told[-1].removeprefix('libbpf: '))}]" if told else ""
     return AttachError(f"{stage}: {cause}{more}", errno=number)
+
+
+def _explained_place(stage: str, kind: str, place: str, number: int | None) -> KernelError | None:
+    if kind == "xdp" and number == errnos.EBUSY:
+        return AttachError(
+            f"{stage}: {place} has an XDP program already, and it stays",
+            errno=number,
+            hint="see: bpftool net",
+        )
+    if kind == "tc" and number == errnos.EINVAL:
+        return UnsupportedError(
+            f"{stage}: this kernel can't attach tc programs by link",
+            feature="tcx",
+            errno=number,
+            hint="6.6 can",
+        )
+    if kind == "cgroup" and number in (errnos.EBADF, errnos.EINVAL):
+        return AttachError(f"{stage}: {place} isn't a folder of the cgroup2 hierarchy", errno=number)
+    if number == errnos.EPERM and "CAP_NET_ADMIN" not in (features.capabilities() or ("CAP_NET_ADMIN",)):
+        return AttachError(f"{stage}: not permitted: CAP_NET_ADMIN missing", errno=number, hint="run as root")
+    return None

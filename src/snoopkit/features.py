@@ -32,6 +32,7 @@ _MAP_TYPE_RINGBUF, _MAP_TYPE_USER_RINGBUF = 27, 31
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
+    "CAP_NET_ADMIN": 12,
     "CAP_IPC_LOCK": 14,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,

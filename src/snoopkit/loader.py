@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno as errnos
+import os
 
 from . import _core, features
 from .errors import LoadError, PackageError, UnsupportedError
@@ -36,17 +37,20 @@ def open(
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
     kernel_log: bool = False,
+    btf: str | os.PathLike[str] | None = None,
 ) -> Object:
     """The package's object, ready to load.
 
     `options` are values for the package's own options by name; `enable` names programs that their section switches
     off (`SEC("?…")`), `disable` others that shall not be loaded either; `kernel_log` has the verifier explain accepted
-    programs too. Arrays that the source gave no size get an element for each possible CPU.
+    programs too; `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own. Arrays that the
+    source gave no size get an element for each possible CPU.
 
     Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program.
     """
     patches = initial_values(package, options or {})
-    core = _core.Object.open(package.object, package.name, kernel_log)
+    path = None if btf is None else os.fsencode(btf)
+    core = _core.Object.open(package.object, package.name, kernel_log, path)
     try:
         for section, places in patches.items():
             _patch(core, section, places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from time import monotonic
 
-from . import _core, attach as attaching, events, loader, transport as transports
+from . import _core, attach as attaching, events, loader, targets, transport as transports
 from .events import Lost
 
 TYPE_CHECKING = False
@@ -38,6 +38,10 @@ def run(
     buffer_bytes: int | None = None,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    interface: str | None = None,
+    cgroup: str | PathLike[str] | None = None,
+    pid: int | None = None,
+    btf: str | PathLike[str] | None = None,
     text: str = "str",
     u8: str = "list",
 ) -> Snoop:
@@ -45,7 +49,9 @@ def run(
 
     `package` may be a path. `options` are the package's own, by name. `attach` goes from a program's name to its
     target, where it isn't the one in the source. `enable` names programs that their section switches off
-    (`SEC("?…")`), `disable` others that shall not run: see `supports`.
+    (`SEC("?…")`), `disable` others that shall not run: see `supports`. XDP and tc programs go to the network
+    `interface`, programs of cgroups to the folder `cgroup`; uprobes, USDT probes and sampling see the process `pid`
+    only. `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own.
 
     `transport` is "perf" or "ring", None for what the source has: it can have the other one too if it says so
     (`SNOOPKIT_TRANSPORT` of `<snoopkit.bpf.h>`). `buffer_bytes` is the size of the events' ring per CPU, a power of two
@@ -65,6 +71,10 @@ def run(
         buffer_bytes=buffer_bytes,
         enable=enable,
         disable=disable,
+        interface=interface,
+        cgroup=cgroup,
+        pid=pid,
+        btf=btf,
         text=text,
         u8=u8,
     )
@@ -93,6 +103,10 @@ class Snoop:
         buffer_bytes: int | None = None,
         enable: Iterable[str] = (),
         disable: Iterable[str] = (),
+        interface: str | None = None,
+        cgroup: str | PathLike[str] | None = None,
+        pid: int | None = None,
+        btf: str | PathLike[str] | None = None,
         text: str = "str",
         u8: str = "list",
     ) -> None:
@@ -122,11 +136,13 @@ class Snoop:
             self.package, list(self.package.events), **self._forms
         )
         try:
-            self._object = loader.open(self.package, options=options, enable=enable, disable=disable)
+            where = targets.of_package(self.package, attach, interface=interface, cgroup=cgroup, pid=pid)
+            self._object = loader.open(self.package, options=options, enable=enable, disable=disable, btf=btf)
+            attaching.prepare(self._object, where)
             transports.prepare(self._object, self.package, buffer_bytes, transport)
             self._object.load()
             self._transport = transports.open(self._object, self.package, buffer_bytes)
-            self._links = attaching.attach_all(self._object, attach)
+            self._links = attaching.attach_all(self._object, where)
         except BaseException:
             self.close()
             raise

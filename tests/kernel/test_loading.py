@@ -9,6 +9,7 @@ import pytest
 
 from snoopkit import _core, attach, features, loader
 from snoopkit.errors import AttachError, LoadError, OptionError, SnoopkitError, UnsupportedError
+from snoopkit.targets import of_package
 
 from .conftest import (
     CAP_BPF,
@@ -35,7 +36,7 @@ def refusal(package: snoopkit.Package, *enable: str, targets: dict[str, str] | N
     with loader.open(package, enable=enable) as object:
         with pytest.raises(SnoopkitError) as caught:
             object.load()
-            attach.attach_all(object, targets or {})
+            attach.attach_all(object, of_package(package, targets))
         return caught.value
 
 
@@ -214,8 +215,8 @@ def test_targets_can_be_given(hooks: snoopkit.Package) -> None:
     ):
         with loader.open(hooks, enable=targets) as object:
             object.load()
-            assert len(attach.attach_all(object, targets)) == 1
-    for target in ("", "tracepoint", "tracepoint:a", "tracepoint::", "kprobe:x", "raw_tracepoint:a:b"):
+            assert len(attach.attach_all(object, of_package(hooks, targets))) == 1
+    for target in ("", "tracepoint", "tracepoint:a", "tracepoint::", "kprobe:", "raw_tracepoint:a:b"):
         error = refusal(hooks, "good", targets={"good": target})
         assert isinstance(error, UnsupportedError)
         assert "tracepoint:CATEGORY:NAME, raw_tracepoint:NAME" in str(error)

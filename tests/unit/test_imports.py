@@ -37,7 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "_core": {"errors", "record", "_libbpf", "_system"},
     "features": {"errors", "btf", "_core"},
     "loader": SEAM | LIVE,
-    "attach": SEAM | LIVE | {"loader"},
+    "targets": SEAM,
+    "attach": SEAM | LIVE | {"loader", "targets"},
     "transport": SEAM | LIVE | {"loader"},
     # decoding: neither libbpf nor a kernel
     "_decode": {"errors", "layout", "record"},
@@ -50,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     # where it is wired
     "session": SEAM
     | LIVE
-    | {"loader", "attach", "transport", "_decode", "events", "batch", "maps", "render", "sources"},
+    | {"loader", "attach", "targets", "transport", "_decode", "events", "batch", "maps", "render", "sources"},
     "sources": SEAM,
 }
 # What may be reached only from inside a function, when it is needed.

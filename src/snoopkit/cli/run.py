@@ -43,7 +43,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """TARGET, and behind it whatever the package itself understands."""
+    """Where its programs go; TARGET; and behind it whatever the package itself understands."""
+    group = parser.add_argument_group("where programs go")
+    group.add_argument(
+        "--attach",
+        type=_attachment,
+        action="append",
+        default=[],
+        metavar="PROGRAM=TARGET",
+        help="for example trace_call=uprobe:libc.so.6:getaddrinfo; may be repeated",
+    )
+    group.add_argument("--iface", metavar="NAME", help="the network interface for XDP and tc programs")
+    group.add_argument("--cgroup", metavar="FOLDER", help="the cgroup for programs of cgroups")
+    group.add_argument(
+        "--pid", type=_count, metavar="N", help="uprobes, USDT probes and sampling: of this process only"
+    )
+    group.add_argument(
+        "--btf", metavar="FILE", help="this kernel's BTF, where the kernel itself doesn't tell"
+    )
     parser.add_argument("target", metavar="TARGET", help="a package file, or - for standard input")
     rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # so that no message asks for it
@@ -60,13 +77,39 @@ def run_package(
     with Live(args, name) as live:
         from ..session import run
 
-        snoop = run(package, options=own, buffer_bytes=args.buffer_size)
+        snoop = run(
+            package,
+            options=own,
+            attach=dict(args.attach),
+            buffer_bytes=args.buffer_size,
+            interface=args.iface,
+            cgroup=args.cgroup,
+            pid=args.pid,
+            btf=args.btf,
+        )
         return live.run(snoop, writer(args, snoop))
 
 
 def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
     """The values that the command line gives to the package's own options."""
     return package_options.collect(package, package_options.parser(package, program).parse_args(rest))
+
+
+def _attachment(text: str) -> tuple[str, str]:
+    program, equals, target = text.partition("=")
+    if not (program and equals and target):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't PROGRAM=TARGET")
+    return program, target
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_count.__name__ = "process id"
 
 
 def _standard_input() -> bytes:

@@ -1,0 +1,215 @@
+"""Programs that have to be told where to go: each is sent there, runs exactly as often as it should, and is gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import snoopkit
+from kernel.conftest import BPF, in_child, libc
+from snoopkit.errors import AttachError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLONE_NEWNET = 0x40000000
+SNOOPKIT = str(Path(sys.executable).parent / "snoopkit")
+
+
+@pytest.fixture(scope="module")
+def places() -> snoopkit.Package:
+    return snoopkit.build(BPF / "places.bpf.c")
+
+
+def test_a_function_in_a_library_of_this_process_only(places: snoopkit.Package) -> None:
+    with snoopkit.run(
+        places,
+        attach={"on_call": f"uprobe:libc.so.6:getppid:{os.getpid()}"},
+        enable=["on_call", "on_return"],
+        pid=os.getpid(),
+    ) as snoop:
+        for _ in range(7):
+            libc.getppid()
+        subprocess.run([sys.executable, "-c", "import os; os.getppid()"], check=True)
+        assert (snoop.globals.calls, snoop.globals.returns) == (7, 7)
+
+
+def test_sampling_one_process(places: snoopkit.Package) -> None:
+    with snoopkit.run(
+        places, enable=["on_tick"], attach={"on_tick": f"perf_event:1000:{os.getpid()}"}
+    ) as snoop:
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        assert 20 < snoop.globals.ticks < 400
+
+
+def test_sampling_every_cpu(places: snoopkit.Package) -> None:
+    """Where nobody says how often, 99 times a second; the test's own process keeps one CPU busy."""
+    with snoopkit.run(places, enable=["on_tick"]) as snoop:
+        end = time.monotonic() + 5
+        while not snoop.globals.ticks:
+            assert time.monotonic() < end
+
+
+def own_network() -> None:
+    """A network namespace whose only interface is its loopback."""
+    assert libc.unshare(CLONE_NEWNET) == 0
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def send(count: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(count):
+                sender.sendto(b"x", receiver.getsockname())
+                receiver.recv(1)
+
+
+def test_packets_of_an_interface(places: snoopkit.Package) -> None:
+    def child() -> list[int]:
+        own_network()
+        with snoopkit.run(
+            places,
+            enable=["on_packet_in", "on_packet_out", "on_frame"],
+            attach={"on_packet_out": "tc:lo:egress"},
+            interface="lo",
+        ) as snoop:
+            send(5)
+            found = [snoop.globals.packets_in, snoop.globals.packets_out, snoop.globals.frames]
+        send(2)
+        return found
+
+    assert in_child(child) == [5, 5, 5]
+
+
+def test_somebody_elses_xdp_program_stays(places: snoopkit.Package) -> None:
+    def child() -> str:
+        own_network()
+        with snoopkit.run(places, enable=["on_frame"], interface="lo") as first:
+            try:
+                snoopkit.run(places, enable=["on_frame"], interface="lo").close()
+            except AttachError as error:
+                send(1)
+                return f"{error.errno} {first.globals.frames} {error}"
+        return "replaced"
+
+    text = in_child(child)
+    assert text.startswith(f"{errno.EBUSY} 1 "), text
+    assert "has an XDP program already" in text
+
+
+@pytest.fixture
+def cgroup() -> Iterator[str]:
+    mount = next(
+        line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line
+    )
+    path = tempfile.mkdtemp(prefix="snoopkit-test-", dir=mount)
+    yield path
+    os.rmdir(path)
+
+
+@pytest.mark.own_root
+def test_connections_of_a_cgroup(places: snoopkit.Package, cgroup: str) -> None:
+    connect = (
+        "import os, socket, sys\n"
+        "open(sys.argv[1] + '/cgroup.procs', 'w').write(str(os.getpid()))\n"
+        "for _ in range(3):\n"
+        "    with socket.socket(type=socket.SOCK_DGRAM) as s: s.connect(('127.0.0.1', 9))\n"
+    )
+    with snoopkit.run(places, enable=["on_connect"], cgroup=cgroup) as snoop:
+        with socket.socket(type=socket.SOCK_DGRAM) as outside:
+            outside.connect(("127.0.0.1", 9))
+        subprocess.run([sys.executable, "-c", connect, cgroup], check=True)
+        assert snoop.globals.connects == 3
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "no interface": ({"enable": ["on_frame"]}, "name a network interface: --iface eth0"),
+    "no direction": ({"enable": ["on_packet_in"]}, "name a network interface: --iface eth0"),
+    "no cgroup": ({"enable": ["on_connect"]}, "--cgroup /sys/fs/cgroup/NAME"),
+    "an interface that isn't there": ({"enable": ["on_frame"], "interface": "none0"}, "there are lo"),
+    "a folder that isn't there": ({"enable": ["on_connect"], "cgroup": "/no/such"}, "No such file"),
+    "a folder that is no cgroup": (
+        {"enable": ["on_connect"], "cgroup": "/tmp"},
+        "isn't a folder of the cgroup2",
+    ),
+    "a bare uprobe": ({"enable": ["on_call"]}, "uprobe:BINARY:FUNCTION"),
+    "no such function": (
+        {"enable": ["on_call"], "attach": {"on_call": "uprobe:libc.so.6:no_such_function"}},
+        "no_such_function",
+    ),
+    "neither way": (
+        {"enable": ["on_packet_in"], "attach": {"on_packet_in": "tc:lo:sideways"}},
+        "ingress or egress",
+    ),
+    "a bad pid": ({"enable": ["on_call"], "attach": {"on_call": "uprobe:a:b:c"}}, "'c' is no process id"),
+    "no frequency": ({"enable": ["on_tick"], "attach": {"on_tick": "perf_event:0"}}, "'0' is no frequency"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refused(places: snoopkit.Package, name: str) -> None:
+    arguments, words = REFUSALS[name]
+    with pytest.raises((AttachError, UnsupportedError)) as caught:
+        snoopkit.run(places, **arguments).close()
+    assert words in str(caught.value)
+
+
+def test_an_option_that_nothing_uses(bursts: snoopkit.Package) -> None:
+    for arguments, option in (
+        ({"interface": "lo"}, "--iface lo"),
+        ({"pid": 1}, "--pid 1"),
+        ({"cgroup": "/"}, "--cgroup /"),
+    ):
+        with pytest.raises(AttachError, match=f"{option}: the package has no program"):
+            snoopkit.run(bursts, **arguments).close()  # type: ignore[arg-type]
+
+
+def test_a_package_without_events_runs(places: snoopkit.Package, tmp_path: Path) -> None:
+    with snoopkit.run(places, enable=["on_tick"]) as snoop:
+        assert snoop.poll(0.05) == []
+        assert [lot for lot in snoop.finish() if lot] == []
+    places.write(tmp_path / "package.json")
+    done = subprocess.run(
+        [SNOOPKIT, "run", "--duration", "0.1", "package.json"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("events=0 lost=0 ")
+
+
+def test_the_command_line_sends_them_too(places: snoopkit.Package, tmp_path: Path) -> None:
+    places.write(tmp_path / "package.json")
+    done = subprocess.run(
+        [
+            SNOOPKIT,
+            "run",
+            "--duration",
+            "0.1",
+            "--attach",
+            "on_call=uprobe:libc.so.6:getppid",
+            "package.json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "snoopkit run: error: attach: program on_call: it is switched off\n",
+    )
+    done = subprocess.run(
+        [SNOOPKIT, "run", "--attach", "on_call", "package.json"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "isn't PROGRAM=TARGET" in done.stderr
