@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
 
-__all__ = ["build", "compile_package", "find_clang", "object_name"]
+__all__ = ["build", "compile_package", "find_clang", "object_name", "target_arch"]
 
 _OLDEST_CLANG = 14  # knows declaration tags
 _TARGETS = {
@@ -85,10 +85,15 @@ def compile_package(
     vmlinux: Path | None = None,
     include: Sequence[Path] = (),
     define: Sequence[str] = (),
+    header_only: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> tuple[Package, str]:
-    """As `build`; returns clang's warnings beside the package, and tells `log` which command it runs."""
+    """As `build`; returns clang's warnings beside the package, and tells `log` which command it runs.
+
+    `header_only` says that the source is itself the header: the package has its structs and no program.
+    """
     source = os.fspath(source)
+    header = source if header_only else header
     header = os.fspath(header) if header is not None else None
     for path in (source, header):
         if path is not None and not os.path.isfile(path):
@@ -100,6 +105,8 @@ def compile_package(
         for folder in include:
             job.include(folder)
         job.flags += cflags
+        if header_only:
+            job.flags += ["-x", "c"]  # clang makes something else of a file that is called .h
         data = job.run(vmlinux, btf)
     return _package(data, source, header), job.diagnostics
 
@@ -246,7 +253,7 @@ class _Job:
 
     def clang_once(self, version: int, kernel: list[str]) -> tuple[int, str]:
         command = [self.clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3"]
-        command += [f"-D__TARGET_ARCH_{_target()}", "-Wno-unknown-attributes", _ZERO_INIT]
+        command += [f"-D__TARGET_ARCH_{target_arch()}", "-Wno-unknown-attributes", _ZERO_INIT]
         command.append("-fno-stack-protector")  # some distributions switch it on; BPF has none
         if version < 16:
             command.append(_ALLOW_ZERO_INIT)
@@ -317,7 +324,8 @@ def _clang_version(clang: str) -> int:
     return version
 
 
-def _target() -> str:
+def target_arch() -> str:
+    """This machine's architecture, as libbpf's headers and the folders of vmlinux.h call it."""
     machine = os.uname().machine
     return _TARGETS.get(machine, machine)
 
@@ -374,7 +382,7 @@ def _package(data: bytes, source: str, header: str | None) -> Package:
         section = elf.section(".BTF")
         assert section is not None
         btf = Btf.parse(section.data)
-        if not elf.programs():
+        if not elf.programs() and source != header:
             raise CompileError(
                 f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'
             )

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import snoopkit
+from snoopkit.compiler import target_arch
 
 LESSON = Path(__file__).parents[2] / "examples" / "execsnoop"
 
@@ -68,6 +70,43 @@ def test_outputs_go_where_they_are_wanted(lesson: Path) -> None:
     assert "-target bpf" in done.stderr
     done = command("ecc", "execsnoop.bpf.c", "-o", "absent", cwd=lesson)
     assert (done.returncode, done.stderr) == (1, "ecc: error: absent: there is no such folder\n")
+
+
+def test_yaml_says_the_same(lesson: Path) -> None:
+    assert command("ecc", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 0
+    (lesson / "yaml").mkdir()
+    done = command("ecc", "execsnoop.bpf.c", "execsnoop.h", "-y", "-o", "yaml", cwd=lesson)
+    assert done.returncode == 0
+    assert files(lesson / "yaml") == ["execsnoop.bpf.o", "execsnoop.skel.yaml", "package.yaml"]
+    for name in ("execsnoop.skel", "package"):
+        found = yaml.safe_load((lesson / "yaml" / f"{name}.yaml").read_text())
+        assert found == json.loads((lesson / f"{name}.json").read_text())
+
+
+def test_a_header_alone(lesson: Path) -> None:
+    (lesson / "x.h").write_text(
+        "struct inner { int a; };\nstruct event { struct inner inner; char text[4]; };\n"
+    )
+    assert command("ecc", "x.h", "--header-only", cwd=lesson).returncode == 0
+    meta = json.loads((lesson / "x.skel.json").read_text())
+    assert [found["name"] for found in meta["export_types"]] == ["event", "inner"]
+    assert meta["bpf_skel"]["progs"] == []
+    done = command("ecc", "x.h", cwd=lesson)
+    assert done.returncode == 1
+
+
+def test_headers_of_a_workspace(lesson: Path) -> None:
+    include = lesson / "space" / "include" / "vmlinux" / target_arch()
+    include.mkdir(parents=True)
+    (include / "extra.h").write_text("#define FROM_WORKSPACE 1\n")
+    source = (lesson / "execsnoop.bpf.c").read_text()
+    (lesson / "execsnoop.bpf.c").write_text(f"#include <extra.h>\n{source}")
+    arguments = ("execsnoop.bpf.c", "execsnoop.h", "--llvm-strip-bin", "llvm-strip-99")
+    assert "'extra.h' file not found" in command("ecc", *arguments, cwd=lesson).stderr
+    assert command("ecc", *arguments, "-w", "space", cwd=lesson).returncode == 0
+    done = command("ecc", *arguments, "-w", "nowhere", cwd=lesson)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ecc: error: nowhere: it has no folder `include`\n")
 
 
 def test_flags_for_clang(lesson: Path) -> None:

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 
-from ..compiler import compile_package, object_name
+from ..compiler import compile_package, object_name, target_arch
 from ..errors import CompileError
 from .command import command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 __all__ = ["main"]
 
@@ -46,6 +47,26 @@ def parser() -> argparse.ArgumentParser:
         help="one more argument for clang; write -a=-DX",
     )
     parser.add_argument("-c", "--clang-bin", metavar="PATH", help="the clang to use")
+    parser.add_argument(
+        "-l",
+        "--llvm-strip-bin",
+        metavar="PATH",
+        help="accepted for the sake of scripts: no llvm-strip is needed",
+    )
+    parser.add_argument(
+        "-w",
+        "--workspace-path",
+        metavar="DIR",
+        help="search DIR/include, and DIR/include/vmlinux/ARCH, before our own headers",
+    )
+    parser.add_argument(
+        "--header-only",
+        action="store_true",
+        help="the source is itself the header: compile its structs, without a program",
+    )
+    parser.add_argument(
+        "-y", "--yaml", action="store_true", help="write YAML in place of JSON (needs snoopkit[yaml])"
+    )
     parser.add_argument("-n", "--no-generate-package-json", action="store_true", help="write no package.json")
     parser.add_argument("-V", "--version", action="version", version=f"ecc (snoopkit {__version__})")
     return parser
@@ -57,27 +78,64 @@ def main(argv: Sequence[str]) -> int | None:
     folder = options.output_path or os.path.dirname(options.source)
     if folder and not os.path.isdir(folder):
         raise CompileError(f"{folder}: there is no such folder")
+    dump = _yaml() if options.yaml else _json
     _say("Compiling bpf object...")
     package, diagnostics = compile_package(
         options.source,
         options.header or None,
         cflags=options.additional_cflags,
         clang=options.clang_bin,
+        include=_include_folders(options.workspace_path),
+        header_only=options.header_only,
         log=_say if options.verbose else None,
     )
     sys.stderr.write(diagnostics)
     for warning in package.warnings:
         _say(f"ecc: warning: {warning}")
     base = os.path.join(folder, object_name(options.source))
+    suffix = "yaml" if options.yaml else "json"
     with open(f"{base}.bpf.o", "wb") as file:
         file.write(package.object)
-    with open(f"{base}.skel.json", "w", encoding="utf-8") as file:
-        json.dump(package.meta, file, sort_keys=True, separators=(",", ":"))
+    _write(f"{base}.skel.{suffix}", dump(package.meta))
     if not options.no_generate_package_json:
-        path = os.path.join(folder, "package.json")
+        path = os.path.join(folder, f"package.{suffix}")
         _say(f"Packing ebpf object and config into {path}...")
-        package.write(path)
+        if options.yaml:
+            _write(path, dump(json.loads(package.dumps())))
+        else:
+            package.write(path)
     return None
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _include_folders(workspace: str | None) -> list[str]:
+    if workspace is None:
+        return []
+    include = os.path.join(workspace, "include")
+    if not os.path.isdir(include):
+        raise CompileError(f"{workspace}: it has no folder `include`")
+    return [include, os.path.join(include, "vmlinux", target_arch())]
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _yaml() -> Callable[[Any], str]:
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError:
+        raise CompileError("--yaml: PyYAML is not installed", hint="pip install 'snoopkit[yaml]'") from None
+
+    def dump(document: Any) -> str:
+        text: str = yaml.safe_dump(document)
+        return text
+
+    return dump
 
 
 def _say(text: str) -> None:
