@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # Of the standard library, beyond what argparse needs for itself on this Python. Small, or needed by every run.
-STANDARD = {"__future__", "binascii", "encodings.ascii", "errno", "select", "signal", "time"}
+STANDARD = {"__future__", "binascii", "encodings.ascii", "errno", "gc", "select", "signal", "time"}
 # Cython's own, made when the first native module is loaded.
 NATIVE = {"cython_runtime", "_cython_*"}
 

@@ -29,7 +29,7 @@ SETTLE_SECONDS = 0.15
 
 # Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
 # what it has no room for.
-_LOT = 256
+_LOT = 64
 _MAX_BACKLOG = 200_000
 _PATIENCE_SECONDS = 0.1
 

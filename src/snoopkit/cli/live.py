@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -130,6 +131,9 @@ class Live:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._signals[number] = signal.signal(number, self._stop)
+        # In a storm a search for cycles among all that waits takes longer than the rings last, and rows make none.
+        self._collects_garbage = gc.isenabled()
+        gc.disable()
         return self
 
     def __exit__(
@@ -137,6 +141,8 @@ class Live:
     ) -> None:
         for number, handler in self._signals.items():
             signal.signal(number, handler)
+        if self._collects_garbage:
+            gc.enable()
         self.output.close()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

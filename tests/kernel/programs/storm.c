@@ -1,6 +1,6 @@
-/* storm LEAF MARKER COUNT SIZE PIECES: runs LEAF that often, one after another, child i with the
- * arguments MARKER i TEXT… exit CODE: PIECES texts of SIZE bytes together that follow from i. Prints
- * how many ended as they should have.
+/* storm FOLDER MARKER COUNT SIZE PIECES: runs that many programs, one after another, the i-th being
+ * FOLDER/CODE with CODE = i % 256, which is what it ends with, and its arguments MARKER i TEXT…: PIECES
+ * texts of SIZE bytes together that follow from i. Prints how many ended as they should have.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,15 @@
 int main(int argc, char **argv)
 {
 	int count = atoi(argv[3]), size = atoi(argv[4]), pieces = atoi(argv[5]), good = 0;
-	char *text = malloc(size + pieces + 1), number[16], code[16];
-	char *arguments[pieces + 6];
+	char *text = malloc(size + pieces + 1), number[16], program[4096];
+	char *arguments[pieces + 4];
 
 	for (int i = 0; i < count; i++) {
 		char *at = text;
 		int status, n = 0;
 		pid_t pid;
 
-		arguments[n++] = argv[1];
+		arguments[n++] = program;
 		arguments[n++] = argv[2];
 		arguments[n++] = number;
 		for (int piece = 0; piece < pieces; piece++) {
@@ -30,14 +30,12 @@ int main(int argc, char **argv)
 			at[length] = 0;
 			at += length + 1;
 		}
-		arguments[n++] = "exit";
-		arguments[n++] = code;
 		arguments[n] = NULL;
 		snprintf(number, sizeof(number), "%d", i);
-		snprintf(code, sizeof(code), "%d", i % 256);
+		snprintf(program, sizeof(program), "%s/%d", argv[1], i % 256);
 		pid = vfork();
 		if (pid == 0) {
-			execve(argv[1], arguments, NULL);
+			execve(program, arguments, NULL);
 			_exit(126);
 		}
 		waitpid(pid, &status, 0);
