@@ -77,6 +77,6 @@ uninstall: ## take those links away again
 	@tools/link.sh uninstall
 
 clean: ## remove everything that was made here, .venv too
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/out src/*.egg-info
+	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/out src/*.egg-info
 	rm -f src/snoopkit/*.so src/snoopkit/_core.c src/snoopkit/_decode.c
 	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -83,6 +83,8 @@ if tests; then
     have bpftrace || lacks bpftrace
     have llvm-strip || lacks llvm
     [ -x /usr/sbin/execsnoop ] || lacks libbpf-tools
+    have stress-ng || lacks stress-ng
+    have make || lacks make
 fi
 if [ "$level" = vm ]; then
     have qemu-system-x86_64 || lacks qemu-system-x86
@@ -175,3 +177,6 @@ if tests && [ "$(id -u)" = 0 ] && [ -d /sys/kernel/tracing ] && [ ! -d /sys/kern
     say "mounting tracefs on /sys/kernel/tracing"
     mount -t tracefs tracefs /sys/kernel/tracing
 fi
+
+# Without it everything else can still be used and tested; the test that needs it says so.
+if tests; then tools/sources.sh || say "going on without it"; fi

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,17 +19,18 @@ import pytest
 from kernel.watching import Command, marker
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 __all__ = ["marker"]  # a fixture
 
-NOBODY = 65534
-COUNT = """
-BEGIN { printf("ready\\n"); }
-tracepoint:sched:sched_process_exec /uid == 65534/ { @execs = count(); }
-tracepoint:task:task_newtask /uid == 65534 && (args->clone_flags & 0x10000) == 0/ { @forks = count(); }
-"""
+SOURCE = Path(__file__).parents[2] / ".cache/dash_0.5.12.orig.tar.gz"
 
+# The count confines itself to one user, who has no other processes. Once its last probe answers, all are there.
+COUNT = """
+tracepoint:sched:sched_process_exec /uid == USER/ { @execs = count(); }
+tracepoint:task:task_newtask /uid == USER && (args->clone_flags & 0x10000) == 0/ { @forks = count(); }
+tracepoint:sched:sched_process_exec /uid == SCOUT/ { printf("ready\\n"); }
+"""
 SHELL = """
 i=0
 while [ $i -lt 150 ]; do
@@ -38,60 +42,88 @@ while [ $i -lt 150 ]; do
 done
 find /etc -maxdepth 1 -print0 2>/dev/null | xargs -0 -n 5 -P 4 ls -d >/dev/null
 """
-BUILD = """
-set -e
-mkdir -p {folder} && cd {folder}
-for i in $(seq 40); do echo "int f$i(void) {{ return $i; }}" >f$i.c; done
-echo 'int main(void) {{ return 0; }}' >main.c
-printf 'all: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n\\tgcc -o all $^\\n%%.o: %%.c\\n\\tgcc -c -o $@ $<\\n' >Makefile
-make -s -j4
-"""
 
 
-def watched(tmp_path: Path, command: list[str]) -> tuple[list[dict[str, Any]], dict[str, int], int]:
-    """What happened to the processes of the user nobody while they run this, by us and by bpftrace; its pid."""
-    counted = tmp_path / "counted"
-    with counted.open("wb") as sink:
-        witness = subprocess.Popen(["bpftrace", "-e", COUNT], stdout=sink)
-    deadline = time.monotonic() + 60
-    while b"ready" not in counted.read_bytes():
-        assert time.monotonic() < deadline and witness.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)  # that was the first of its programs
+@pytest.fixture
+def user() -> int:
+    """A user id that nothing else on the machine has, nor the one after it."""
+    return 1_000_000_000 + 2 * os.getpid()
+
+
+@pytest.fixture
+def folder(user: int, marker: str) -> Iterator[Path]:
+    """A folder of the user's from which programs can be run."""
+    path = Path("/var/tmp") / marker
+    path.mkdir()
+    os.chown(path, user, user)
+    yield path
+    shutil.rmtree(path)
+
+
+def shell(folder: Path) -> list[str]:
+    return ["/bin/sh", "-c", SHELL]
+
+
+def build(folder: Path) -> list[str]:
+    assert SOURCE.exists(), "tools/sources.sh fetches it"
+    with tarfile.open(SOURCE) as archive:
+        archive.extractall(folder, filter="data")
+    (top,) = folder.iterdir()
+    owner = folder.stat().st_uid
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, owner, owner)
+    return ["/bin/sh", "-c", f"cd {top} && ./configure -q && make -s -j2 && test -x src/dash"]
+
+
+def stress(folder: Path) -> list[str]:
+    return ["stress-ng", "--exec", "2", "--exec-ops", "300", "-t", "60", "--temp-path", str(folder)]
+
+
+class Witness:
+    """bpftrace, counting what `user` does from now on."""
+
+    def __init__(self, user: int, output: Path) -> None:
+        self._output = output
+        program = COUNT.replace("USER", str(user)).replace("SCOUT", str(user + 1))
+        with output.open("wb") as sink:
+            self._process = subprocess.Popen(["bpftrace", "-e", program], stdout=sink)
+        deadline = time.monotonic() + 60
+        while b"ready" not in output.read_bytes():
+            assert time.monotonic() < deadline and self._process.poll() is None
+            subprocess.run(["/bin/true"], user=user + 1, group=user + 1, extra_groups=[], check=True)
+            time.sleep(0.1)
+
+    def end(self) -> dict[str, int]:
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(timeout=20) == 0
+        return {name: int(count) for name, count in re.findall(r"@(\w+): (\d+)", self._output.read_text())}
+
+
+def watched(
+    command: list[str], user: int, tmp_path: Path
+) -> tuple[list[dict[str, Any]], dict[str, int], int]:
+    """What the user's processes did while they ran this, by us and by the witness; and the pid of the first."""
+    witness = Witness(user, tmp_path / "counted")
     snoop = Command("--json", output=tmp_path / "out")
     process = subprocess.Popen(
-        command, user=NOBODY, group=NOBODY, extra_groups=[], stdout=subprocess.DEVNULL, cwd="/"
+        command, user=user, group=user, extra_groups=[], stdout=subprocess.DEVNULL, cwd="/"
     )
-    process.wait(timeout=120)
+    assert process.wait(timeout=240) == 0
     time.sleep(0.3)
     data, messages = snoop.end()
     assert snoop.process.returncode == 0, messages
-    witness.send_signal(signal.SIGINT)
-    witness.wait(timeout=20)
-    counts = dict(re.findall(rb"@(\w+): (\d+)", counted.read_bytes()))
     events = [json.loads(line) for line in data.splitlines()]
-    mine = [event for event in events if event.get("uid") == NOBODY]
-    return mine, {key.decode(): int(value) for key, value in counts.items()}, process.pid
+    return [event for event in events if event.get("uid") == user], witness.end(), process.pid
 
 
-WORK = ["shell", "build", *(["stress"] if shutil.which("stress-ng") else [])]
-
-
-@pytest.mark.parametrize("work", WORK)
-def test_counts_are_the_kernels(tmp_path: Path, marker: str, work: str) -> None:
-    folder = f"/var/tmp/{marker}"
-    if work == "stress":
-        command = ["stress-ng", "--exec", "2", "-t", "4", "--temp-path", "/var/tmp"]
-    else:
-        script = SHELL if work == "shell" else BUILD.format(folder=folder)
-        command = ["/bin/sh", "-c", script, marker]
-    try:
-        events, counted, root = watched(tmp_path, command)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.mark.parametrize("work", [shell, build, stress])
+def test_counts_are_the_kernels(
+    tmp_path: Path, user: int, folder: Path, work: Callable[[Path], list[str]]
+) -> None:
+    events, counted, root = watched(work(folder), user, tmp_path)
     kinds = Counter(event["type"] for event in events)
     assert kinds["exec"] == counted["execs"] >= 100
-    assert kinds["fork"] == counted["forks"]
+    assert kinds["fork"] == counted["forks"] >= 100
     # Every process that ran something ended, once; and all descend from one.
     identity = "pid", "start_boottime_ns"
     ran = {tuple(event[key] for key in identity) for event in events if event["type"] == "exec"}
@@ -101,8 +133,12 @@ def test_counts_are_the_kernels(tmp_path: Path, marker: str, work: str) -> None:
     made = {
         (event["child_pid"], event["child_start_boottime_ns"]) for event in events if event["type"] == "fork"
     }
+    assert len(made) == kinds["fork"]
     assert {pid for pid, _ in set(ended) - made} == {root}
     assert not made - set(ended)
+    assert {tuple(event[key] for key in identity) for event in events if event["type"] == "fork"} <= set(
+        ended
+    )
     for event in events:
         if event["type"] == "exit":
             assert event["argv"] and ("inherited" in event) == (
