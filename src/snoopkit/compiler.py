@@ -87,8 +87,10 @@ def compile_package(
     define: Sequence[str] = (),
     header_only: bool = False,
     log: Callable[[str], None] | None = None,
+    files: set[str] | None = None,
 ) -> tuple[Package, str]:
-    """As `build`; returns clang's warnings beside the package, and tells `log` which command it runs.
+    """As `build`; returns clang's warnings beside the package, tells `log` which command it runs, and adds the paths of
+    what clang read to `files`.
 
     `header_only` says that the source is itself the header: the package has its structs and no program.
     """
@@ -108,6 +110,8 @@ def compile_package(
         if header_only:
             job.flags += ["-x", "c"]  # clang makes something else of a file that is called .h
         data = job.run(vmlinux, btf)
+        if files is not None:
+            files |= job.files()
     return _package(data, source, header), job.diagnostics
 
 
@@ -275,15 +279,15 @@ class _Job:
         return done.returncode, done.stderr.decode("utf-8", "replace")
 
     def includes_header(self) -> bool:
+        return any(path == self.header_path or _same_file(path, self.header_path) for path in self.files())
+
+    def files(self) -> set[str]:
+        """The paths of all that clang read."""
         with open(os.path.join(self.scratch, "object.d"), encoding="utf-8", errors="surrogateescape") as file:
-            rule = file.read().replace("\\\n", " ")
+            rule = file.read().partition(": ")[2].replace("\\\n", " ")
         words = re.findall(r"(?:\\.|[^\s\\])+", rule)
         names = [re.sub(r"\\(.)", r"\1", word).replace("$$", "$") for word in words]
-        return any(
-            os.path.normpath(os.path.join(self.folder, name)) == self.header_path
-            or _same_file(os.path.join(self.folder, name), self.header_path)
-            for name in names
-        )
+        return {os.path.normpath(os.path.join(self.folder, name)) for name in names}
 
     def in_users_words(self, text: str) -> str:
         """Diagnostics with names as seen from where the user stands, and without anchors."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from snoopkit.btf import Btf
 from snoopkit.errors import PackageError
 
 __all__ = ["LARGEST_OBJECT_BYTES", "Elf", "Section", "Symbol", "strip_debug"]
@@ -133,6 +134,13 @@ class Elf:
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
         return self._by_name.get(name)
+
+    def btf(self) -> Btf:
+        """The object's types, checked. PackageError for one that has none."""
+        section = self.section(".BTF")
+        if section is None:
+            raise PackageError("ELF: the object has no .BTF section", hint="compile it with clang -g")
+        return Btf.parse(section.data)
 
     def programs(self) -> list[Symbol]:
         """The entry points: functions outside .text, which holds what they call."""

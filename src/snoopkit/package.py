@@ -29,7 +29,7 @@ __all__ = ["EventSpec", "MapSpec", "Package", "ProgramSpec"]
 MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_PERCPU_ARRAY, MAP_TYPE_RINGBUF = 4, 6, 27
 EVENT_MAP_TYPES = (MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_RINGBUF)
 
-_LARGEST_FILE_BYTES = 96 << 20
+LARGEST_FILE_BYTES = 96 << 20
 _MOST_JSON_VALUES = 1 << 20
 
 
@@ -131,10 +131,7 @@ class Package:
         self.object = object
         self.meta = meta
         self.elf = Elf.parse(object)
-        section = self.elf.section(".BTF")
-        if section is None:
-            raise PackageError("ELF: the object has no .BTF section", hint="compile it with clang -g")
-        self.btf = Btf.parse(section.data)
+        self.btf = self.elf.btf()
         if self.btf.byteorder != self.elf.byteorder:
             raise PackageError("BTF: its byte order isn't the object's")
         meta_checks.check(meta)
@@ -170,14 +167,14 @@ class Package:
         if isinstance(source, (bytes, bytearray, memoryview)):
             return cls.parse(bytes(source))
         if hasattr(source, "read"):
-            return cls.parse(source.read(_LARGEST_FILE_BYTES + 1))
+            return cls.parse(source.read(LARGEST_FILE_BYTES + 1))
         with open(source, "rb") as file:
-            return cls.parse(file.read(_LARGEST_FILE_BYTES + 1))
+            return cls.parse(file.read(LARGEST_FILE_BYTES + 1))
 
     @classmethod
     def parse(cls, data: bytes) -> Package:
         """The package in `data`, a JSON document. PackageError for what isn't a sound package."""
-        document = _json(data)
+        document = parse_json(data)
         if not isinstance(document, dict) or "bpf_object" not in document or "meta" not in document:
             raise PackageError("package: it isn't a JSON object with bpf_object and meta")
         meta = document["meta"]
@@ -215,9 +212,10 @@ class Package:
 # The document
 
 
-def _json(data: bytes) -> Any:
-    if len(data) > _LARGEST_FILE_BYTES:
-        raise PackageError(f"package: larger than {_LARGEST_FILE_BYTES} bytes")
+def parse_json(data: bytes) -> Any:
+    """The JSON in `data`, bounded. PackageError."""
+    if len(data) > LARGEST_FILE_BYTES:
+        raise PackageError(f"package: larger than {LARGEST_FILE_BYTES} bytes")
     # A short text can ask for a thousand times its size in Python objects; base64 has none of these characters.
     if data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_JSON_VALUES:
         raise PackageError("package: too many values")
@@ -416,7 +414,9 @@ def _foreign_events(
         if several and isinstance(config, dict) and "btf_type_id" in config:
             type_id = config["btf_type_id"]
         if type_id is None:
-            warnings.append(f"map {spec.name}: the package doesn't say what its records are")
+            warnings.append(
+                f"map {spec.name}: the package doesn't say what its records are (--event {spec.name}=STRUCT does)"
+            )
             continue
         struct = _struct(btf, type_id, f"map {spec.name!r}")
         event = EventSpec(spec.name, struct, type_id, tail_member=flexible_tail(struct))

@@ -7,6 +7,7 @@ from time import monotonic
 
 from . import _core, attach as attaching, events, loader, targets, transport as transports
 from .events import Lost
+from .package import Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .maps import Globals, Map
     from .options import Value
-    from .package import Package
 
 __all__ = ["Snoop", "run"]
 
@@ -47,11 +47,13 @@ def run(
 ) -> Snoop:
     """Load `package` into the kernel, attach its programs and return the running `Snoop`.
 
-    `package` may be a path. `options` are the package's own, by name. `attach` goes from a program's name to its
-    target, where it isn't the one in the source. `enable` names programs that their section switches off
-    (`SEC("?…")`), `disable` others that shall not run: see `supports`. XDP and tc programs go to the network
-    `interface`, programs of cgroups to the folder `cgroup`; uprobes, USDT probes and sampling see the process `pid`
-    only. `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own.
+    `package` may be a path: of a package file, an object or a C source. `options` are the package's own, by name.
+    `enable` names programs that their section switches off (`SEC("?…")`), `disable` others that shall not run: see
+    `supports`.
+
+    `attach` goes from a program's name to its target, where it isn't the one in the source. XDP and tc programs go to
+    the network `interface`, programs of cgroups to the folder `cgroup`; uprobes, USDT probes and sampling see the process
+    `pid` only. `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own.
 
     `transport` is "perf" or "ring", None for what the source has: it can have the other one too if it says so
     (`SNOOPKIT_TRANSPORT` of `<snoopkit.bpf.h>`). `buffer_bytes` is the size of the events' ring per CPU, a power of two
@@ -110,9 +112,7 @@ class Snoop:
         text: str = "str",
         u8: str = "list",
     ) -> None:
-        from .package import Package
-
-        self.package = package if isinstance(package, Package) else Package.read(package)
+        self.package = package if isinstance(package, Package) else _package(package, btf)
         self._is_closed = False
         self._closing = RLock()
         self._forks = _core.forks()
@@ -540,6 +540,12 @@ class Batches:
         if snoop.closed:
             raise StopAsyncIteration
         return snoop._give_batch()
+
+
+def _package(path: str | PathLike[str], btf: str | PathLike[str] | None) -> Package:
+    from . import sources
+
+    return sources.read(path, btf=btf)
 
 
 def notices(batch: transports.Batch) -> list[Lost]:

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from .elf import Elf
     from .package import MapSpec
 
-__all__ = ["EUNOMIA_VERSION", "META_VERSION", "choose", "is_tagged", "meta", "names", "tagged"]
+__all__ = [
+    "EUNOMIA_VERSION",
+    "META_VERSION",
+    "choose",
+    "is_tagged",
+    "meta",
+    "names",
+    "tagged",
+    "untagged_event",
+]
 
 EUNOMIA_VERSION = "0.3.4"  # whose format this is
 META_VERSION = 1
@@ -263,8 +272,13 @@ def _events(btf: Btf, maps: dict[str, MapSpec], exported: list[int]) -> list[dic
     ]
     if declared or not exported:
         return declared
-    entry = {"type_id": exported[0], **_tail(btf, exported[0])}
+    entry = untagged_event(btf, exported[0])
     return [{"map": spec.name, **entry} for spec in maps.values() if spec.type in EVENT_MAP_TYPES]
+
+
+def untagged_event(btf: Btf, type_id: int) -> dict[str, Any]:
+    """What the meta says of a struct that is the only one to come through a map, but for the map."""
+    return {"type_id": type_id, **_tail(btf, type_id)}
 
 
 def _tagged_event(btf: Btf, maps: dict[str, MapSpec], type_id: int, tag: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ cache folder, under the kernel's build id or under the hash of the BTF file that
 from __future__ import annotations
 
 import os
-import stat
 
+from snoopkit import cache
 from snoopkit.btf import Btf
 from snoopkit.cheader import TAIL, header
 from snoopkit.errors import CompileError, PackageError
@@ -37,20 +37,20 @@ def cached_header(btf_path: str | None = None, cache_dir: str | None = None) -> 
     else:
         data = _read(btf_path)
         key = _digest(data)
-    base = cache_dir or os.path.join(_cache_home(), "snoopkit")
+    base = cache_dir or cache.home()
     folder = os.path.join(base, f"vmlinux-{_FORMAT}-{key}")
-    usable = _is_private(os.path.dirname(os.path.abspath(base)), shared=True) and _prepare(base, folder)
+    usable = cache.prepare(base, folder)
     if usable and _is_whole(folder):
         return folder
     text = header(Btf.from_kernel(_KERNEL_BTF) if data is None else _parse(data, str(btf_path)))
     if usable:
         try:
-            _write(folder, text)
+            cache.write(os.path.join(folder, _NAME), text.encode())
             return folder
         except OSError:
             pass  # a full or read-only disk: the header is still wanted
-    folder = _private_folder()
-    _write(folder, text)
+    folder = cache.private_folder()
+    cache.write(os.path.join(folder, _NAME), text.encode())
     return folder
 
 
@@ -101,46 +101,9 @@ def _build_id() -> str | None:
     return None
 
 
-# Whom to trust. A header is compiled into programs that run in the kernel, so nobody but this user, and root,
-# may have had a hand in it: under sudo with the user's own HOME, the cache is that user's, not root's.
-
-
-def _cache_home() -> str:
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return home if os.path.isabs(home) else os.path.join(os.path.expanduser("~"), ".cache")
-
-
-def _is_private(path: str, *, shared: bool = False) -> bool:
-    """Whether only this user can have put things here.
-
-    With `shared` the folder may also be root's, or one like /tmp in which nobody can replace another's entry; and
-    one that doesn't exist is as private as the folder it will be made in.
-    """
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        return shared and parent != path and _is_private(parent, shared=True)
-    except OSError:
-        return False
-    owners = (os.geteuid(), 0) if shared else (os.geteuid(),)
-    if status.st_uid not in owners or stat.S_ISLNK(status.st_mode):
-        return False
-    return not status.st_mode & 0o022 or (shared and bool(status.st_mode & stat.S_ISVTX))
-
-
-def _prepare(base: str, folder: str) -> bool:
-    try:
-        for path in (base, folder):  # each by itself: the mode is only for the last part of a path
-            os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError:
-        return False
-    return _is_private(base) and _is_private(folder)
-
-
 def _is_whole(folder: str) -> bool:
     path = os.path.join(folder, _NAME)
-    if not _is_private(path):
+    if not cache.is_private(path):
         return False
     try:
         with open(path, "rb") as file:
@@ -148,27 +111,3 @@ def _is_whole(folder: str) -> bool:
             return file.read() == TAIL.encode()
     except OSError:
         return False
-
-
-def _write(folder: str, text: str) -> None:
-    """Whole or not at all, also for others who write the same at the same time."""
-    import tempfile
-
-    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{_NAME}-")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(path, os.path.join(folder, _NAME))
-    except BaseException:
-        os.unlink(path)
-        raise
-
-
-def _private_folder() -> str:
-    import atexit
-    import shutil
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="snoopkit-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -23,9 +23,10 @@ ARROWS: dict[str, set[str]] = {
     "btf_check": {"errors", "btf"},
     "cdecl": {"errors", "btf"},
     "layout": {"errors", "btf", "cdecl"},
+    "cache": set(),
     "elf": TYPES,
     "cheader": {"errors", "btf", "cdecl"},
-    "vmlinux": TYPES | {"cheader"},
+    "vmlinux": TYPES | {"cache", "cheader"},
     "meta": FILES,
     "options": FILES,
     "package": SEAM - {"package"},
@@ -52,10 +53,14 @@ ARROWS: dict[str, set[str]] = {
     "session": SEAM
     | LIVE
     | {"loader", "attach", "targets", "transport", "_decode", "events", "batch", "maps", "render", "sources"},
-    "sources": SEAM,
+    "sources": SEAM | {"cache"},
 }
 # What may be reached only from inside a function, when it is needed.
-LATE: dict[str, set[str]] = {"layout": {"cheader"}, "session": {"compiler"}, "sources": {"compiler"}}
+LATE: dict[str, set[str]] = {
+    "layout": {"cheader"},
+    "session": {"compiler"},
+    "sources": {"compiler", "skeleton"},
+}
 EVERYTHING = {
     "cli",
     "__init__",

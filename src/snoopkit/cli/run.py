@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from .. import options as package_options
 from .command import command
@@ -42,6 +43,38 @@ def main(argv: Sequence[str]) -> int:
     )
 
 
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """TARGET, and what helps to understand it."""
+    group = parser.add_argument_group("what TARGET lacks")
+    group.add_argument(
+        "--event",
+        type=_event,
+        action="append",
+        default=[],
+        metavar="MAP=STRUCT",
+        help="the struct of a map's records, for an object that doesn't tell",
+    )
+    group.add_argument("--header", metavar="FILE.h", help="a C source's header, if not the one beside it")
+    group.add_argument(
+        "--btf", metavar="FILE", help="this kernel's BTF, where the kernel itself doesn't tell"
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a package, an object, a skeleton, a C source, or - for standard input",
+    )
+
+
+def read_target(args: argparse.Namespace, name: str) -> Package:
+    """The package that `args.target` names; what is odd about it goes to stderr."""
+    from .. import sources
+
+    package = sources.read(args.target, header=args.header, events=dict(args.event), btf=args.btf)
+    for warning in package.warnings:
+        print(f"{name}: warning: {warning}", file=sys.stderr)
+    return package
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Where its programs go; TARGET; and behind it whatever the package itself understands."""
     group = parser.add_argument_group("where programs go")
@@ -58,10 +91,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pid", type=_count, metavar="N", help="uprobes, USDT probes and sampling: of this process only"
     )
-    group.add_argument(
-        "--btf", metavar="FILE", help="this kernel's BTF, where the kernel itself doesn't tell"
-    )
-    parser.add_argument("target", metavar="TARGET", help="a package file, or - for standard input")
+    add_source(parser)
     rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # so that no message asks for it
 
@@ -70,9 +100,7 @@ def run_package(
     args: argparse.Namespace, name: str, writer: Callable[[argparse.Namespace, Snoop], Writer]
 ) -> int:
     """Read `args.target`, give it `args.rest`, run it; returns the exit status."""
-    from ..package import Package
-
-    package = Package.read(args.target if args.target != "-" else _standard_input())
+    package = read_target(args, name)
     own = own_options(package, f"{name} {args.target}", args.rest)
     with Live(args, name) as live:
         from ..session import run
@@ -102,6 +130,13 @@ def _attachment(text: str) -> tuple[str, str]:
     return program, target
 
 
+def _event(text: str) -> tuple[str, str]:
+    name, equals, struct = text.partition("=")
+    if not (name and equals and struct):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't MAP=STRUCT")
+    return name, struct.removeprefix("struct ")
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -110,9 +145,3 @@ def _count(text: str) -> int:
 
 
 _count.__name__ = "process id"
-
-
-def _standard_input() -> bytes:
-    import sys
-
-    return sys.stdin.buffer.read()
