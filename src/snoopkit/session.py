@@ -52,8 +52,8 @@ def run(
     `supports`.
 
     `attach` goes from a program's name to its target, where it isn't the one in the source. XDP and tc programs go to
-    the network `interface`, programs of cgroups to the folder `cgroup`; uprobes, USDT probes and sampling see the process
-    `pid` only. `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own.
+    the network `interface`, programs of cgroups to the folder `cgroup`; uprobes, USDT probes and sampling see the
+    process `pid` only. `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own.
 
     `transport` is "perf" or "ring", None for what the source has: it can have the other one too if it says so
     (`SNOOPKIT_TRANSPORT` of `<snoopkit.bpf.h>`). `buffer_bytes` is the size of the events' ring per CPU, a power of two

@@ -155,7 +155,10 @@ def test_without_export_types_it_says_so() -> None:
     meta["export_types"] = []
     found = Package.read(packed(data, meta))
     assert found.event_specs == ()
-    assert found.warnings[0] == "map events: the package doesn't say what its records are"
+    assert (
+        found.warnings[0]
+        == "map events: the package doesn't say what its records are (--event events=STRUCT does)"
+    )
 
 
 def test_several_export_types() -> None:
@@ -236,7 +239,7 @@ def test_a_cut_stream_and_one_with_something_behind() -> None:
 
 
 def test_a_file_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package_module, "_LARGEST_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(package_module, "LARGEST_FILE_BYTES", 1 << 20)
     with open("/dev/zero", "rb") as zero, pytest.raises(PackageError, match="larger than 1048576 bytes"):
         Package.read(zero)
 
