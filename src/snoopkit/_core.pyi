@@ -114,6 +114,10 @@ class Link:
 
     program: str
     """Name of the program."""
+    def read(self, size: int) -> bytes:
+        """At most so many of the next bytes that an iterator writes, beginning with its first; b"" at the end.
+        AttachError, with errno EINVAL where the program is no iterator."""
+
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...

@@ -672,14 +672,37 @@ cdef class Program:
 cdef class Link:
     cdef _Handle handle
     cdef bpf_link *link
+    cdef int iterator_fd      # -1 until it is read
     cdef readonly str program
+
+    def __cinit__(self):
+        self.iterator_fd = -1
 
     def __init__(self):
         raise TypeError("links come from Program.attach")
 
     def __dealloc__(self):
-        if self.link != NULL:
-            self.handle.detach(self.link)
+        self.close()
+
+    def read(self, size_t size):
+        self.handle.get_loaded()
+        if self.link == NULL:
+            raise ValueError("the link is closed")
+        if self.iterator_fd < 0:
+            self.iterator_fd = _check(
+                bpf_iter_create(bpf_link__fd(self.link)), AttachError, f"iterate: program {self.program}")
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        cdef char *start = PyBytes_AS_STRING(data)
+        cdef ssize_t count
+        cdef int error_number
+        self.handle.busy += 1
+        with nogil:
+            count = read(self.iterator_fd, start, size)
+            error_number = errno
+        self.handle.busy -= 1
+        if count < 0:
+            raise _failure(AttachError, error_number, f"iterate: program {self.program}")
+        return data[:count]
 
     @property
     def closed(self):
@@ -687,7 +710,11 @@ cdef class Link:
 
     def close(self):
         cdef bpf_link *link = self.link
+        cdef int fd = self.iterator_fd
         self.link = NULL
+        self.iterator_fd = -1
+        if fd >= 0:
+            close(fd)
         if link != NULL:
             self.handle.detach(link)
 

@@ -65,6 +65,7 @@ cdef extern from "bpf/bpf.h" nogil:
         size_t sz
         uint64_t elem_flags
 
+    int bpf_iter_create(int link_fd)
     int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size)
     int bpf_map_lookup_elem(int fd, const void *key, void *value)
     int bpf_map_lookup_batch(

@@ -9,6 +9,7 @@ from . import _core, features
 from .errors import AttachError, UnsupportedError
 from .loader import explained
 from .options import printable
+from .package import is_iterator
 from .targets import ACCEPTED, kind_of
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .loader import Object
     from .targets import Target
 
-__all__ = ["Links", "attach_all", "prepare"]
+__all__ = ["Links", "attach_all", "attach_iterator", "prepare"]
 
 MAP_TYPE_PROG_ARRAY = 3
 TCX_INGRESS, TCX_EGRESS = 46, 47  # ways to attach, since 6.6
@@ -72,7 +73,8 @@ def prepare(object: Object, targets: Mapping[str, Target]) -> None:
 def attach_all(object: Object, targets: Mapping[str, Target] | None = None) -> Links:
     """Attaches every program that is switched on, where `targets` (by the program's name) sends it, or else its
     section. If one fails, those before it are detached again. In a package with a program array, a program whose
-    section names no target is there for tail calls: it stays loaded and is not attached.
+    section names no target is there for tail calls: it stays loaded and is not attached. Nor is an iterator, which runs
+    when it is read.
 
     Raises AttachError, or UnsupportedError for hooks and targets that can't be had.
     """
@@ -85,12 +87,23 @@ def attach_all(object: Object, targets: Mapping[str, Target] | None = None) -> L
     try:
         for program in object.programs.values():
             place = targets.get(program.name)
-            if program.autoload and (place or "/" in program.section or not has_tail_calls):
+            if not program.autoload or (is_iterator(program.section) and not place):
+                continue
+            if place or "/" in program.section or not has_tail_calls:
                 _attach(program, place, links)
     except BaseException:
         links.close()
         raise
     return links
+
+
+def attach_iterator(program: Program) -> Link:
+    """An iterator's link, which is there to be read; errors as above."""
+    try:
+        return program.attach()
+    except AttachError as error:
+        kind, _, name = program.section.partition("/")
+        raise _explained(program, kind, [name], error) from None
 
 
 def _attach(program: Program, target: Target | None, links: Links) -> None:

@@ -189,22 +189,27 @@ def nested_class(name: str, fields: tuple[str, ...], size_bytes: int = 0) -> typ
     return _make_class(Record, name, fields, (), size_bytes)
 
 
+def size_member(spec: EventSpec) -> str | None:
+    """Where a record says how large it is: in `size_bytes` beside its kind, if it does."""
+    if spec.kind_member is None:
+        return None
+    beside = spec.kind_member.rpartition(".")[0]
+    name = f"{beside}.size_bytes" if beside else "size_bytes"
+    try:
+        locate(spec.struct, name)
+    except PackageError:
+        return None
+    return name
+
+
 def event_program(spec: EventSpec, byteorder: str, forms: Forms = DEFAULT_FORMS) -> EventProgram:
     """The compiled plan of one event type of a package. PackageError if it can't be read."""
     struct = spec.struct
-    size_member = None
-    if spec.kind_member is not None:
-        beside = spec.kind_member.rpartition(".")[0]
-        size_member = f"{beside}.size_bytes" if beside else "size_bytes"
-        try:
-            locate(struct, size_member)
-        except PackageError:
-            size_member = None
     plan = event_plan(
         struct,
         tail_member=spec.tail_member,
         tail_parts=tuple(spec.tail_parts),
-        size_member=size_member,
+        size_member=size_member(spec),
         forms=forms,
     )
     fields = tuple(step[1] for step in plan[3])

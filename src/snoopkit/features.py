@@ -29,6 +29,13 @@ __all__ = [
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _MAP_TYPE_RINGBUF, _MAP_TYPE_USER_RINGBUF = 27, 31
+_PREFIXES = {  # of what in the kernel's BTF stands for a hook, by the kind of section
+    "tp_btf": b"btf_trace_",
+    "raw_tp": b"btf_trace_",
+    "raw_tracepoint": b"btf_trace_",
+    "iter": b"bpf_iter_",
+    "iter.s": b"bpf_iter_",
+}
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
@@ -42,7 +49,7 @@ _CAPABILITIES = {
 }
 
 _known_btf: bool | None = None
-_known_tracepoints: frozenset[bytes] | None = None
+_known_hooks: frozenset[bytes] | None = None
 _known_cpus: int | None = None
 _known_map_types: dict[int, bool] = {}
 
@@ -57,22 +64,24 @@ def kernel_btf() -> bool | None:
 
 def supports(section: str) -> bool | None:
     """Whether this kernel has the hook that a program's section names, and this process can look it up; for
-    `tp_btf/NAME`, `raw_tp/NAME` and `tp/CATEGORY/NAME`. A leading `?` changes nothing. It says nothing of permission to
-    load or attach. None where that can't be told."""
+    `tp_btf/NAME`, `raw_tp/NAME`, `tp/CATEGORY/NAME`, `iter/NAME` and `iter.s/NAME`. A leading `?` changes nothing. It
+    says nothing of permission to load or attach. None where that can't be told."""
     kind, _, name = section.removeprefix("?").partition("/")
     if kind in ("tp", "tracepoint"):
         path = tracefs()
         return path is not None and _exists(f"{path}/events/{name}") is True
-    if kind not in ("tp_btf", "raw_tp", "raw_tracepoint"):
+    prefix = _PREFIXES.get(kind)
+    if prefix is None:
         return None
-    global _known_tracepoints
-    if _known_tracepoints is None:
-        _known_tracepoints = _tracepoints()
-    return name.encode() in _known_tracepoints if _known_tracepoints else None
+    global _known_hooks
+    if _known_hooks is None:
+        _known_hooks = _hooks()
+    return prefix + name.encode() in _known_hooks if _known_hooks else None
 
 
-def _tracepoints() -> frozenset[bytes]:
-    """The kernel's own raw tracepoints: its BTF has a typedef `btf_trace_NAME` for each. Only its strings are read."""
+def _hooks() -> frozenset[bytes]:
+    """The kernel's own raw tracepoints and iterators: its BTF has a typedef `btf_trace_NAME` for each of those, a
+    function `bpf_iter_NAME` for each of these. Only its strings are read."""
     try:
         with open(KERNEL_BTF, "rb") as file:
             header_bytes, strings_at, size = unpack("=4xI8xII", file.read(24))
@@ -80,8 +89,11 @@ def _tracepoints() -> frozenset[bytes]:
             strings = file.read(size)
     except (OSError, UnpackError):
         return frozenset()
-    mark = b"\0btf_trace_"
-    return frozenset(text.partition(b"\0")[0] for text in strings.split(mark)[1:])
+    return frozenset(
+        mark + text.partition(b"\0")[0]
+        for mark in {*_PREFIXES.values()}
+        for text in strings.split(b"\0" + mark)[1:]
+    )
 
 
 def possible_cpus() -> int:

@@ -20,6 +20,7 @@ from .layout import ArrayType, IntType, StructType, TailPart, event_plan, locate
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
     import os
+    from collections.abc import Container, Mapping
     from typing import Any, BinaryIO
 
     from .options import OptionSpec
@@ -33,18 +34,24 @@ LARGEST_FILE_BYTES = 96 << 20
 _MOST_JSON_VALUES = 1 << 20
 
 
+def is_iterator(section: str) -> bool:
+    """Whether programs of this section are BPF iterators, which run when they are read."""
+    return section.removeprefix("?").startswith(("iter/", "iter.s/"))
+
+
 class ProgramSpec:
     """A program of the object. `optional` ones (`SEC("?…")`) are loaded only where somebody asks for them.
 
     `extras` are what the package says beyond: description, tchook, ifindex and so on.
     """
 
-    __slots__ = ("extras", "name", "optional", "section")
+    __slots__ = ("extras", "is_iterator", "name", "optional", "section")
 
     def __init__(self, name: str, section: str, extras: dict[str, Any]) -> None:
         self.name = name
         self.section = section
         self.optional = section.startswith("?")
+        self.is_iterator = is_iterator(section)
         self.extras = extras
 
     def __repr__(self) -> str:
@@ -83,7 +90,7 @@ class MapSpec:
 
 
 class EventSpec:
-    """One type of event that comes out of one map.
+    """One type of event that comes out of one map, or that an iterator writes: then `map` is the program's name.
 
     Where a map carries several, `kind_member` (a path such as "header.type") tells them apart by `kind_value`.
     A record may be shorter than its struct where `tail_member` is a trailing array; `tail_parts` stand in it one
@@ -121,6 +128,7 @@ class Package:
     - `options`: `OptionSpec`s by name; `programs`: `ProgramSpec`s; `maps`: `MapSpec`s
     - `events`: the `StructType` of the (first) event that comes through each map, by the map's name;
       `event_specs`: all of them, as `EventSpec`s
+    - `iterators`: the `StructType` of what each BPF iterator writes, by the program's name, where the source says so
     - `losses_map`: where the program counts its outputs; `ring_switch`: the variable that has it output to ring
       buffers; None where it has none
     - `object`: the ELF's bytes; `meta`: the document's meta as it was; `elf` and `btf`: both already validated
@@ -145,13 +153,15 @@ class Package:
         exported = _exported(self.btf, meta)
         own = meta.get("snoopkit") or {}
         self.event_specs = (
-            _own_events(self.btf, self.maps, own["events"])
+            _own_events(self.btf, self.maps, self.programs, own["events"])
             if "events" in own
             else _foreign_events(self.btf, self.maps, exported, meta, warnings)
         )
         self.events: dict[str, StructType] = {}
+        self.iterators: dict[str, StructType] = {}
         for spec in self.event_specs:
-            self.events.setdefault(spec.map, spec.struct)
+            found = self.events if spec.map in self.maps else self.iterators
+            found.setdefault(spec.map, spec.struct)
         self.losses_map = _losses(self.maps, own.get("losses"))
         self.ring_switch = _ring_switch(self.elf, self.btf, own.get("ring"))
         if self.ring_switch is not None:
@@ -350,15 +360,22 @@ def _options(elf: Elf, btf: Btf, meta: dict[str, Any], warnings: list[str]) -> d
 # Events
 
 
-def _own_events(btf: Btf, maps: dict[str, MapSpec], entries: list[dict[str, Any]]) -> tuple[EventSpec, ...]:
+def is_event_source(name: str, maps: Mapping[str, MapSpec], iterators: Container[str]) -> bool:
+    """Whether records come by that name: through a map of events, or from an iterator, where no map has the name."""
+    return maps[name].type in EVENT_MAP_TYPES if name in maps else name in iterators
+
+
+def _own_events(
+    btf: Btf, maps: dict[str, MapSpec], programs: dict[str, ProgramSpec], entries: list[dict[str, Any]]
+) -> tuple[EventSpec, ...]:
+    iterators = [spec.name for spec in programs.values() if spec.is_iterator]
     specs: list[EventSpec] = []
     kinds: dict[str, set[tuple[str, int] | None]] = {}
     for index, entry in enumerate(entries):
         path = f"meta.snoopkit.events[{index}]"
-        found = maps.get(entry["map"])
-        if found is None or found.type not in EVENT_MAP_TYPES:
+        if not is_event_source(entry["map"], maps, iterators):
             raise PackageError(
-                f"{path}.map: {entry['map']!r} isn't a perf event array or ring buffer of the object"
+                f"{path}.map: {entry['map']!r} isn't a perf event array, ring buffer or iterator of the object"
             )
         struct = _struct(btf, entry["type_id"], f"{path}.type_id")
         parts = tuple(
@@ -368,7 +385,9 @@ def _own_events(btf: Btf, maps: dict[str, MapSpec], entries: list[dict[str, Any]
         member, value = entry.get("kind_member"), entry.get("kind_value")
         if (member is None) != (value is None):
             raise PackageError(f"{path}: kind_member and kind_value need each other")
-        spec = EventSpec(found.name, struct, entry["type_id"], member, value, entry.get("tail_member"), parts)
+        spec = EventSpec(
+            entry["map"], struct, entry["type_id"], member, value, entry.get("tail_member"), parts
+        )
         _check_event(spec, path)
         seen = kinds.setdefault(spec.map, set())
         kind = None if member is None or value is None else (member, value)

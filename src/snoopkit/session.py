@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from time import monotonic
 
-from . import _core, attach as attaching, events, loader, targets, transport as transports
+from . import _core, attach as attaching, events, iterators, loader, targets, transport as transports
 from .events import Lost
 from .package import Package
 
@@ -133,7 +133,7 @@ class Snoop:
         self._reader_thread = 0
         self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
         self._decoder, self._event_types = events.decoder(
-            self.package, list(self.package.events), **self._forms
+            self.package, [*self.package.events, *self.package.iterators], **self._forms
         )
         try:
             where = targets.of_package(self.package, attach, interface=interface, cgroup=cgroup, pid=pid)
@@ -200,6 +200,31 @@ class Snoop:
         """The rest, as `finish()`, in batches."""
         for _ in self._finish():
             yield self._give_batch()
+
+    def iterate(self, program: str) -> Batch:
+        """What the BPF iterator `program` writes now, as the records that its source declares: a batch of its own.
+
+        A record's time is that of the call, its `_map` the program's name, its `_cpu` -1. Raises ValueError for a
+        program that is no such iterator or was not enabled, AttachError where the kernel refuses, DecodeError where a
+        record's size can't be true.
+        """
+        from .batch import Batch
+
+        if program not in self.package.iterators:
+            raise ValueError(f"the package doesn't say what program {program!r} would write")
+        began_ns = _core.boottime_ns()
+        data = self.read_iterator(program)
+        number = len(self.package.events) + list(self.package.iterators).index(program)
+        index = iterators.index(self.package, program, data, began_ns, number)
+        return Batch(memoryview(data), memoryview(index), [], self._decoder, self._count_undecodable)
+
+    def read_iterator(self, program: str) -> bytes:
+        """What the BPF iterator `program` writes now, from the first of what it goes over to the last: its text, where
+        it uses BPF_SEQ_PRINTF. Errors are those of `iterate`.
+        """
+        self._reader()
+        with self._closing:  # which another thread may want to do
+            return iterators.read(self._loaded(), program)
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].

@@ -23,7 +23,7 @@ from .elf import SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS
 from .errors import CompileError
 from .layout import struct_type
 from .options import plain_type
-from .package import EVENT_MAP_TYPES, flexible_tail, read_maps
+from .package import EVENT_MAP_TYPES, flexible_tail, is_event_source, is_iterator, read_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def meta(
         for variable in section["variables"]:
             variable.update(notes.get(variable["name"], {}))
     maps = read_maps(btf, [])
-    events = _events(btf, maps, exported)
+    iterators = [symbol.name for symbol in elf.programs() if is_iterator(elf.sections[symbol.section].name)]
+    events = _events(btf, maps, iterators, exported)
     if events:
         own["events"] = events
     for key, section_name, tag in (("losses", ".maps", LOSSES_TAG), ("ring", ".rodata", RING_TAG)):
@@ -263,9 +264,11 @@ def _member_spelling(btf: Btf, type_id: int) -> str:
 # What only ours reads
 
 
-def _events(btf: Btf, maps: dict[str, MapSpec], exported: list[int]) -> list[dict[str, Any]]:
+def _events(
+    btf: Btf, maps: dict[str, MapSpec], iterators: list[str], exported: list[int]
+) -> list[dict[str, Any]]:
     declared = [
-        _tagged_event(btf, maps, type_id, tag)
+        _tagged_event(btf, maps, iterators, type_id, tag)
         for type_id in exported
         for tag in btf.tags(type_id)
         if tag.startswith(EVENT_TAG)
@@ -281,7 +284,9 @@ def untagged_event(btf: Btf, type_id: int) -> dict[str, Any]:
     return {"type_id": type_id, **_tail(btf, type_id)}
 
 
-def _tagged_event(btf: Btf, maps: dict[str, MapSpec], type_id: int, tag: str) -> dict[str, Any]:
+def _tagged_event(
+    btf: Btf, maps: dict[str, MapSpec], iterators: list[str], type_id: int, tag: str
+) -> dict[str, Any]:
     name = btf.types[type_id].name
     match = _EVENT.fullmatch(tag.removeprefix(EVENT_TAG))
     if match is None:
@@ -289,8 +294,10 @@ def _tagged_event(btf: Btf, maps: dict[str, MapSpec], type_id: int, tag: str) ->
             f"struct {name}: the tag {tag!r} isn't understood", hint="write snoopkit.event:MAP:MEMBER=NUMBER"
         )
     map_name, member, value = match.groups()
-    if map_name not in maps or maps[map_name].type not in EVENT_MAP_TYPES:
-        raise CompileError(f"struct {name}: no perf event array or ring buffer is called {map_name!r}")
+    if not is_event_source(map_name, maps, iterators):
+        raise CompileError(
+            f"struct {name}: no perf event array, ring buffer or iterator is called {map_name!r}"
+        )
     entry: dict[str, Any] = {"map": map_name, "type_id": type_id, **_tail(btf, type_id)}
     if member:
         entry.update(kind_member=member, kind_value=int(value, 0 if value[1:2] in ("x", "X") else 10))

@@ -128,7 +128,9 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
     warnings: list[str] = []
     reader, pages = _open_reader(object, package, names, pages, warnings)
     try:
-        largest = max((spec.struct.size_bytes for spec in package.event_specs), default=0)
+        largest = max(
+            (spec.struct.size_bytes for spec in package.event_specs if spec.map in names), default=0
+        )
         if any(object.maps[name].type == MAP_TYPE_PERF_EVENT_ARRAY for name in names):
             size = pages * _core.PAGE_SIZE
             fits = min(size - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)

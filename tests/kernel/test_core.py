@@ -97,6 +97,7 @@ def test_half_built_handles_leave_nothing(bursts: snoopkit.Package) -> None:
             ([(events, 1), (events, 0)], ValueError),
             ([(events, 1), (events, 1 << 40)], MapError),
             ([(events, 1), ("events", 1)], TypeError),
+            ([(events, 1)] * 65536, ValueError),
         ):
             with pytest.raises(error):
                 _core.Reader(maps)  # type: ignore[arg-type]

@@ -38,7 +38,8 @@ struct snoopkit_count {
 #define SNOOPKIT_TEXT_(text) #text
 
 /* Behind a struct that begins with `struct snoopkit_header header`: the records of `map` whose
- * header.type is `kind`, a number that the preprocessor can see.
+ * header.type is `kind`, a number that the preprocessor can see. `map` may also be an iterator's
+ * program, which writes them by bpf_seq_write() and fills header.size_bytes itself.
  */
 #define SNOOPKIT_EVENT(map, kind)                                                                  \
 	SNOOPKIT_TAG("snoopkit.event:" #map ":header.type=" SNOOPKIT_TEXT(kind))

@@ -1,0 +1,200 @@
+"""BPF iterators: read whenever somebody asks, their records decoded as those of rings are."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import snoopkit
+from snoopkit import _core
+
+from .conftest import BPF, in_child, program_id, wait_unloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="session")
+def package() -> snoopkit.Package:
+    return snoopkit.build(BPF / "iterators.bpf.c", BPF / "iterators.h")
+
+
+def run(package: snoopkit.Package, *enable: str, **options: Any) -> snoopkit.Snoop:
+    return snoopkit.run(package, options={"target_pid": os.getpid(), **options}, enable=enable)
+
+
+@pytest.fixture
+def children() -> Iterator[list[int]]:
+    """Three that wait."""
+    processes = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(3)]
+    for process in processes:  # until it is `cat`
+        while Path(f"/proc/{process.pid}/comm").read_text() != "cat\n":
+            pass
+    yield sorted(process.pid for process in processes)
+    for process in processes:
+        process.communicate()
+
+
+def own_children() -> list[int]:
+    """/proc's word for it."""
+    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    return sorted(int(pid) for pids in lists for pid in pids)
+
+
+def start_ticks(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_records_of_one_size(package: snoopkit.Package, children: list[int]) -> None:
+    assert list(package.iterators) == ["each_process", "each_kind"] and list(package.events) == ["calls"]
+    with run(package) as snoop:
+        before_ns = _core.boottime_ns()
+        batch = snoop.iterate("each_process")
+        events = batch.events()
+        again = snoop.iterate("each_process").events()
+    assert sorted(event.pid for event in events) == children == own_children()
+    assert len(batch) == 3 and batch.lost == 0 and snoop.lost == 0
+    assert {(event.ppid, event.comm) for event in events} == {(os.getpid(), "cat")}
+    assert {(event._struct, event._map, event._cpu) for event in events} == {("process", "each_process", -1)}
+    assert all(before_ns <= event._time_ns < before_ns + 10**10 for event in events)
+    hertz = os.sysconf("SC_CLK_TCK")
+    assert {event.pid: event.start_boottime_ns * hertz // 10**9 for event in events} == {
+        pid: start_ticks(pid) for pid in children
+    }
+    assert [tuple(event) for event in again] == [tuple(event) for event in events]
+
+
+def test_records_of_several_kinds_and_sizes(package: snoopkit.Package, children: list[int]) -> None:
+    with run(package) as snoop:
+        batch = snoop.iterate("each_kind")
+    events = batch.events()
+    assert [event._struct for event in events] == ["named", "thread"] * 3
+    assert sorted(event.pid for event in events[::2]) == children
+    assert all(event.name == "cat" for event in events[::2])
+    assert all(event.pid == event.tid for event in events[1::2])
+    assert sorted(batch.to_numpy("thread")["tid"].tolist()) == children
+    lines = [json.loads(line) for line in batch.json().splitlines()]
+    assert [line["struct"] for line in lines] == ["named", "thread"] * 3
+    assert {line["map"] for line in lines} == {"each_kind"}
+
+
+def test_it_is_new_each_time_and_rings_go_on(package: snoopkit.Package) -> None:
+    with run(package) as snoop:
+        assert snoop.iterate("each_process").events() == []
+        assert not snoop.iterate("each_process")
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+            (event,) = snoop.iterate("each_process").events()
+            assert event.pid == process.pid
+            process.communicate()
+        assert snoop.read_iterator("each_process") == b""
+        (call,) = [event for lot in snoop.finish() for event in lot]
+        assert (call._struct, call.pid) == ("call", process.pid)
+        assert not snoop.iterate("each_process")  # although all else is detached
+
+
+def test_more_than_one_read_gives(package: snoopkit.Package, children: list[int]) -> None:
+    """The kernel's buffer has 32 KB."""
+    with run(package, copies=500) as snoop:
+        data = snoop.read_iterator("each_process")
+        events = snoop.iterate("each_process").events()
+    assert len(data) == 3 * 500 * 32
+    assert sorted(event.pid for event in events) == [pid for pid in children for _ in range(500)]
+
+
+def test_text(package: snoopkit.Package, children: list[int]) -> None:
+    with run(package, "as_text") as snoop:
+        lines = snoop.read_iterator("as_text").decode().splitlines()
+        assert sorted(lines) == sorted(f"{pid} of {os.getpid()}" for pid in children)
+        with pytest.raises(ValueError, match="doesn't say what program 'as_text' would write"):
+            snoop.iterate("as_text")
+
+
+def test_what_it_is_not_asked_for(package: snoopkit.Package) -> None:
+    with run(package) as snoop:
+        for name in ("no_such", "on_exec"):
+            with pytest.raises(ValueError, match=f"no iterator '{name}'"):
+                snoop.read_iterator(name)
+        with pytest.raises(ValueError, match="as_text is switched off"):
+            snoop.read_iterator("as_text")
+    with pytest.raises(ValueError, match="closed"):
+        snoop.iterate("each_process")
+
+
+def test_a_record_that_the_kernel_has_no_room_for(package: snoopkit.Package) -> None:
+    with run(package, "too_long") as snoop:
+        with pytest.raises(snoopkit.AttachError, match="iterate: program too_long") as error:
+            snoop.read_iterator("too_long")
+        assert error.value.errno == errno.E2BIG
+
+
+@pytest.mark.parametrize("false_bytes", [1 << 31, -28 % (1 << 32)], ids=["beyond the end", "negative"])
+def test_a_size_that_is_not_true(package: snoopkit.Package, children: list[int], false_bytes: int) -> None:
+    with (
+        run(package, false_bytes=false_bytes) as snoop,
+        pytest.raises(snoopkit.DecodeError, match="iterator each_kind: a record of"),
+    ):
+        snoop.iterate("each_kind")
+
+
+def test_nothing_else_in_the_package() -> None:
+    package = snoopkit.build(BPF / "only_iterator.bpf.c")
+    with snoopkit.run(package) as snoop:
+        assert snoop.read_iterator("nothing") == b"" and snoop.poll(0) == []
+        assert [event for lot in snoop.finish() for event in lot] == []
+
+
+def test_a_forked_child_is_told(package: snoopkit.Package) -> None:
+    with run(package) as snoop:
+
+        def use() -> list[str]:
+            told = []
+            for attempt in (snoop.iterate, snoop.read_iterator):
+                with pytest.raises(RuntimeError, match="the parent's") as error:
+                    attempt("each_process")
+                told.append(str(error.value))
+            return told
+
+        assert len(in_child(use)) == 2
+        assert not snoop.iterate("each_process")
+
+
+def test_closing_waits_for_it(package: snoopkit.Package, children: list[int]) -> None:
+    live = _core.live_handles()
+    snoop = run(package, copies=500)
+    numbers = [program_id(p.fd) for p in snoop._loaded().programs.values() if p.autoload]
+    lengths = set()
+
+    def read() -> None:
+        try:
+            while True:
+                lengths.add(len(snoop.read_iterator("each_process")))
+        except ValueError:
+            pass  # it is closed
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    while not lengths:
+        pass
+    snoop.close()
+    thread.join()
+    assert lengths == {3 * 500 * 32} and _core.live_handles() == live
+    wait_unloaded(numbers)
+
+
+def test_supports() -> None:
+    assert snoopkit.supports("iter/task") and snoopkit.supports("?iter.s/task")
+    assert snoopkit.supports("iter/no_such_thing") is False
+
+
+def test_a_struct_of_no_iterator() -> None:
+    with pytest.raises(snoopkit.CompileError, match="ring buffer or iterator is called 'each_process'"):
+        snoopkit.build(BPF / "iterators.bpf.c", BPF / "iterators.h", define=["each_process=another"])
