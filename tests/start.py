@@ -20,6 +20,7 @@ HELP = (
     | {
         "execsnoop",
         "execsnoop.cli",
+        "execsnoop.redact",
         "execsnoop.selection",
         "snoopkit",
         "snoopkit._decode",

@@ -6,7 +6,7 @@ import sys
 
 import snoopkit
 
-from . import selection
+from . import redact, selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
             settle = 0.0 if is_watched else SETTLE_SECONDS
         source = trace(
             where=selection.where(options),
+            redact=redact.is_on(options, "live"),
+            redact_rules=options.redact_rule or (),
             failed=options.failed,
             existing=options.existing,
             columns=options.columns or (),
@@ -59,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     _add_selection(parser.add_argument_group("selection"))
     _add_views(parser.add_argument_group("views"))
+    redact.add_options(parser.add_argument_group("secrets"))
     snoopkit.add_live_options(parser)
     group = parser.add_argument_group("collection")
     group.add_argument(

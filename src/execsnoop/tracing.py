@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .filters import Filter
     from .model import ProcessEvent
+    from .redact.redactor import Redactor
 
 __all__ = ["SETTLE_SECONDS", "Trace", "package_path", "trace"]
 
@@ -88,6 +89,12 @@ def _filter(where: str | None) -> Filter | None:
     return Filter(where)
 
 
+def _redactor(rules: Iterable[str]) -> Redactor:
+    from .redact.redactor import Redactor
+
+    return Redactor(rules)
+
+
 class Trace:
     """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
 
@@ -98,6 +105,8 @@ class Trace:
         self,
         *,
         where: str | None = None,
+        redact: bool = False,
+        redact_rules: Iterable[str] = (),
         failed: bool = False,
         existing: bool = False,
         columns: Iterable[str] = (),
@@ -107,6 +116,7 @@ class Trace:
     ) -> None:
         package = snoopkit.Package.read(package_path())
         self._filter = _filter(where)
+        self._redactor = _redactor(redact_rules) if redact else None
         wanted = {*columns, *(self._filter.columns if self._filter else ())}
         groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
         hooks = _hooks(failed, settle > 0)
@@ -194,9 +204,13 @@ class Trace:
         return self._wanted(self._stream.feed(records, now_ns))
 
     def _wanted(self, events: list[ProcessEvent]) -> list[ProcessEvent]:
-        if self._filter is None:
-            return events
-        return list(filter(self._filter.matches, events))
+        """Those that are wanted, as they shall be seen: only the filter knows the secrets."""
+        if self._filter is not None:
+            events = list(filter(self._filter.matches, events))
+        if self._redactor is not None:
+            for event in events:
+                self._redactor.redact(event)
+        return events
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return []."""
@@ -239,6 +253,8 @@ class Trace:
 def trace(
     *,
     where: str | None = None,
+    redact: bool = False,
+    redact_rules: Iterable[str] = (),
     failed: bool = False,
     existing: bool = False,
     columns: Iterable[str] = (),
@@ -250,6 +266,8 @@ def trace(
 
     `where` is a filter, see docs/filters.md: only events that it selects are given, and notices of loss. What the
     kernel's side can decide of it, it does.
+    `redact` hides passwords, tokens and keys in arguments, by built-in rules and `redact_rules`: a name each, of an
+    option or variable whose value is secret, or a regular expression between slashes.
     `failed` asks for failed execs too, which makes every system call of the machine some 50 ns slower; `existing` for
     the processes that are there already, first. What costs more is collected only where `columns` or `where` names it:
     `cgroup`, `container`, `namespaces`, `exe`, `cwd`, `capabilities`.
@@ -259,10 +277,13 @@ def trace(
 
     `buffer_bytes` is the size of the execs' ring per CPU, a power of two of pages; forks and exits have one of a
     quarter. `transport` is "perf" (the same as None) or "ring".
-    Raises ValueError for a text that is no filter; LoadError, AttachError or UnsupportedError where the kernel refuses.
+    Raises ValueError for a text that is no filter or rule; LoadError, AttachError or UnsupportedError where the kernel
+    refuses.
     """
     return Trace(
         where=where,
+        redact=redact,
+        redact_rules=redact_rules,
         failed=failed,
         existing=existing,
         columns=columns,
