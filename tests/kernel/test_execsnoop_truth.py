@@ -76,7 +76,7 @@ def build(folder: Path) -> list[str]:
 
 
 def stress(folder: Path) -> list[str]:
-    return ["stress-ng", "--exec", "2", "--exec-ops", "300", "-t", "60", "--temp-path", str(folder)]
+    return ["stress-ng", "--exec", "2", "-t", "4", "--temp-path", str(folder)]
 
 
 class Witness:
@@ -122,8 +122,8 @@ def test_counts_are_the_kernels(
 ) -> None:
     events, counted, root = watched(work(folder), user, tmp_path)
     kinds = Counter(event["type"] for event in events)
-    assert kinds["exec"] == counted["execs"] >= 100
-    assert kinds["fork"] == counted["forks"] >= 100
+    assert kinds["exec"] == counted["execs"] >= 50
+    assert kinds["fork"] == counted["forks"] >= 50
     # Every process that ran something ended, once; and all descend from one.
     identity = "pid", "start_boottime_ns"
     ran = {tuple(event[key] for key in identity) for event in events if event["type"] == "exec"}

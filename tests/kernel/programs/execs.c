@@ -3,12 +3,21 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+static void *changes(void *text)
+{
+	for (volatile char *first = text;; *first ^= 'a' ^ 'b')
+		;
+	return NULL;
+}
 
 int main(int argc, char **argv)
 {
@@ -35,6 +44,23 @@ int main(int argc, char **argv)
 		fstat(from, &status);
 		sendfile(fd, from, NULL, status.st_size);
 		fexecve(fd, argv + 2, none);
+	} else if (!strcmp(argv[1], "changing")) {
+		/* 200 times, each time with a text that a thread changes meanwhile. */
+		char text[] = "a";
+		pthread_t thread;
+
+		argv[3] = text;
+		pthread_create(&thread, NULL, changes, text);
+		for (int i = 0; i < 200; i++) {
+			pid_t pid = vfork();
+
+			if (pid == 0) {
+				execve(argv[2], argv + 2, none);
+				_exit(126);
+			}
+			waitpid(pid, NULL, 0);
+		}
+		_exit(0);
 	} else if (!strcmp(argv[1], "empty")) {
 		execve(argv[2], none, none);
 	} else if (!strcmp(argv[1], "no-environment")) {

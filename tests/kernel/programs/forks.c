@@ -1,5 +1,6 @@
 /* forks MODE MARKER …: makes processes in the way that MODE names, and prints what it knows of them. */
 #define _GNU_SOURCE
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,6 +32,56 @@ static double cpu_ms(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
 	return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
+}
+
+/* A child with this pid, which must be free; it runs a program or ends with 3. */
+static pid_t again(pid_t wanted, char *program, char *marker)
+{
+	struct clone_args how = {
+		.exit_signal = SIGCHLD,
+		.set_tid = wanted ? (unsigned long)&wanted : 0,
+		.set_tid_size = wanted ? 1 : 0,
+	};
+	pid_t pid = syscall(SYS_clone3, &how, sizeof(how));
+
+	if (pid == 0) {
+		if (program)
+			execl(program, program, marker, "exit", "4", (char *)NULL);
+		_exit(3);
+	}
+	waitpid(pid, NULL, 0);
+	return pid;
+}
+
+/* A child that runs a program while another process, which is not its parent, traces it. */
+static void traced(char *program, char *marker)
+{
+	int ends[2], is_traced[2];
+	pid_t child, tracer;
+	char byte;
+
+	if (pipe(ends) || pipe(is_traced))
+		_exit(125);
+	if ((child = fork()) == 0) {
+		close(ends[1]);
+		if (read(ends[0], &byte, 1) == 0)
+			execl(program, program, marker, "exit", "4", (char *)NULL);
+		_exit(126);
+	}
+	if ((tracer = fork()) == 0) {
+		close(ends[1]);
+		if (ptrace(PTRACE_SEIZE, child, 0, 0) || write(is_traced[1], "", 1) != 1)
+			_exit(125);
+		waitpid(child, NULL, __WALL);
+		_exit(0);
+	}
+	close(is_traced[1]);
+	if (read(is_traced[0], &byte, 1) != 1)
+		byte = 1;
+	close(ends[1]);
+	waitpid(tracer, NULL, 0);
+	waitpid(child, NULL, 0);
+	printf("%d %d %d\n", getpid(), child, tracer);
 }
 
 /* COUNT children, one after another: each burns some ms and touches some MB, and wait4() tells. */
@@ -89,6 +141,14 @@ int main(int argc, char **argv)
 		printf("%d %d\n", pid, getpid());
 		while (wait(NULL) > 0)
 			;
+	} else if (!strcmp(argv[1], "again")) {
+		/* The same pid three times: without a program of its own, with one, and without. */
+		pid = again(0, NULL, NULL);
+		printf("%d", pid);
+		printf(" %d", again(pid, argv[3], argv[2]));
+		printf(" %d\n", again(pid, NULL, NULL));
+	} else if (!strcmp(argv[1], "traced")) {
+		traced(argv[3], argv[2]);
 	} else if (!strcmp(argv[1], "orphan")) {
 		/* The middle one is gone before the last one runs a program. */
 		int ends[2];

@@ -4,11 +4,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -48,6 +51,22 @@ static void *from_a_thread(void *unused)
 	return (void *)(long)errno;
 }
 
+/* A filter that answers every execve() itself, saying that it worked. */
+static void pretend(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* the call's number */),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {4, code};
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(125);
+}
+
 int main(int argc, char **argv)
 {
 	char *arguments[] = {argv[2], argv[3], NULL};
@@ -82,6 +101,9 @@ int main(int argc, char **argv)
 	} else if (!strcmp(argv[1], "check")) {
 		errno = 0;
 		syscall(SYS_execveat, AT_FDCWD, file, arguments, none, AT_EXECVE_CHECK);
+	} else if (!strcmp(argv[1], "pretended")) {
+		pretend();
+		execve(file, arguments, none);
 	} else if (!strcmp(argv[1], "thread")) {
 		pthread_create(&thread, NULL, from_a_thread, NULL);
 		pthread_join(thread, &number);
