@@ -219,8 +219,8 @@ class Reader:
         self, maps: Iterable[tuple[Map, int | None]], *, drain_interval_ns: int = 20_000_000
     ) -> None: ...
     def fileno(self) -> int:
-        """Readable when a ring is a quarter full, when a ring buffer's program wakes its reader, and every
-        `drain_interval_ns`."""
+        """Readable when a ring is a quarter full, when a ring buffer's program wakes its reader, `drain_interval_ns`
+        after the last drain, and 5 ms after one that held back all it found."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until `fileno()` is readable, or `timeout` seconds. False after a signal too, once its handler has run."""

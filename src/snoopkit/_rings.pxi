@@ -615,7 +615,7 @@ cdef class Reader:
             self._leave()
 
     def drain(self, bint final=False):
-        cdef uint64_t ticks, begun_ns
+        cdef uint64_t begun_ns
         cdef epoll_event woken[16]
         cdef int number, result = 0
         cdef size_t ready = 0
@@ -624,7 +624,6 @@ cdef class Reader:
         try:
             with nogil:
                 begun_ns = _boottime_ns()
-                read(self.timer_fd, &ticks, sizeof(ticks))
                 if self.buffer_count:
                     epoll_wait(self.epoll_fd, woken, 16, 0)     # takes the edges
                 for number in range(self.ring_count):
@@ -647,6 +646,7 @@ cdef class Reader:
                         self.barrier_ns = begun_ns
                     ready = _count_until(
                         self.store.index, self.store.count, NEVER if final else self.barrier_ns)
+                self._set_pace(ready)
             if result < 0:
                 raise MemoryError("a batch of records")   # it stays in the rings and the store
             if not ready:
@@ -654,6 +654,13 @@ cdef class Reader:
             return self._hand_out(ready)
         finally:
             self._leave()
+
+    cdef void _set_pace(self, size_t ready) noexcept nogil:
+        """When the next drain is due: soon where all of what there is, after a quiet time, is held back."""
+        cdef uint64_t next_ns = self.interval_ns
+        if self.store.count and not ready:
+            next_ns = min(next_ns, BARRIER_NS)
+        _set_timer(self.timer_fd, next_ns, self.interval_ns)
 
     cdef tuple _hand_out(self, size_t ready):
         """The first `ready` records as a batch of their own; the others begin the next store."""

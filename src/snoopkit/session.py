@@ -229,7 +229,8 @@ class Snoop:
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].
 
-        That is when a ring is a quarter full, and else every 20 ms. It stays the same until `close()`.
+        That is when a ring is a quarter full, and else 20 ms after the last reading, or 5 where that held back all it
+        found. It stays the same until `close()`.
         """
         return self._reader().fileno()
 
@@ -256,17 +257,26 @@ class Snoop:
         reader = self._reader()
         if self._has_begun():
             return
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline, left = None if timeout is None else monotonic() + timeout, timeout
         self._claim()
         try:
             while True:
+                # Before it drains: of a busy program a drain at once would find the few events since the last one.
+                if (left is None or left > 0) and not reader.is_behind:
+                    self._wait(reader, left)
                 self._drain(reader)
                 left = None if deadline is None else deadline - monotonic()
                 if self._has_begun() or self._is_closed or (left is not None and left <= 0):
                     return
-                reader.wait(left)
         finally:
             self._reader_thread = 0
+
+    def _wait(self, reader: transports.Transport, timeout: float | None) -> None:
+        try:
+            reader.wait(timeout)
+        except ValueError:
+            if not self._is_closed:
+                raise
 
     async def _fill_async(self, timeout: float | None) -> None:
         """The same for a task. It waits even where there are records, so that the loop gets its turn."""

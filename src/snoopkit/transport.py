@@ -272,7 +272,7 @@ class Transport:
 
     def fileno(self) -> int:
         """Readable when it is time to drain: a ring is a quarter full, a ring buffer's program wakes its reader, or
-        20 ms have passed."""
+        20 ms have passed since the last time; 5 ms where that held back all it found."""
         return self._reader.fileno()
 
     def wait(self, timeout: float | None = None) -> bool:

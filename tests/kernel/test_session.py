@@ -94,6 +94,32 @@ def test_poll_without_a_limit_is_ended_by_ctrl_c(bursts: snoopkit.Package) -> No
         assert len(snoop.poll(1)) == 1
 
 
+BUSY = """
+import os, sys
+sys.stdin.read()
+for _ in range(200_000):
+    os.getppid()
+"""
+
+
+@pytest.mark.parametrize("way", ["poll", "batches"])
+def test_of_a_busy_program_much_is_read_at_a_time(bursts: snoopkit.Package, way: str) -> None:
+    counts = []
+    with (
+        subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE) as busy,
+        snoopkit.run(bursts, options={"target_pid": busy.pid}) as snoop,
+    ):
+        batches = snoop.batches(0.1)
+        assert busy.stdin is not None
+        busy.stdin.close()
+        began = time.monotonic()
+        while busy.poll() is None:
+            counts.append(len(snoop.poll(0.1) if way == "poll" else next(batches)))
+        seconds = time.monotonic() - began
+    # Every 20 ms, or a quarter of a ring: 4,000 of these records and more.
+    assert len(counts) < 10 + seconds / 0.02 + sum(counts) / 4000
+
+
 def test_fileno_goes_with_a_selector(bursts: snoopkit.Package) -> None:
     with run(bursts) as snoop:
         call(3)
