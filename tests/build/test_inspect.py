@@ -181,7 +181,9 @@ def test_for_people(source: Path) -> None:
         assert re.search(f"^{line}$", done.stdout, re.MULTILINE), (line, done.stdout)
 
 
-@pytest.mark.parametrize("path", sorted(set(KERNEL_BPF.glob("*.bpf.c")) - {KERNEL_BPF / "tally.bpf.c"}), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(set(KERNEL_BPF.glob("*.bpf.c")) - {KERNEL_BPF / "tally.bpf.c"}), ids=lambda path: path.name
+)
 def test_whatever_can_be_compiled_can_be_described(path: Path) -> None:
     done = subprocess.run([SNOOPKIT, "inspect", "--json", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -128,7 +128,8 @@ def cython_imports(path: Path) -> list[Import]:
 
 
 def modules(package: str) -> list[Path]:
-    return sorted(p for p in (SRC / package).rglob("*.py*") if p.suffix in (".py", ".pyx"))
+    files = sorted(p for p in (SRC / package).rglob("*.py*") if p.suffix in (".py", ".pyx"))
+    return [path for path in files if "templates" not in path.parts]
 
 
 def room_of(path: Path) -> str:
