@@ -11,6 +11,7 @@ from struct import error as UnpackError, unpack
 
 __all__ = [
     "KERNEL_BTF",
+    "boot_clock_offset",
     "capabilities",
     "kernel_btf",
     "kprobes",
@@ -188,6 +189,15 @@ def perf_event_paranoid() -> int | None:
     """How little perf events let users do; some distributions' kernels have a 3 that CAP_PERFMON can't pass."""
     text = _read("/proc/sys/kernel/perf_event_paranoid")
     return int(text) if text is not None else None
+
+
+def boot_clock_offset() -> float:
+    """By how many seconds this process's boot clock differs from the machine's: a time namespace can have its own."""
+    for line in (_read("/proc/self/timens_offsets") or "").splitlines():
+        name, seconds, nanoseconds = line.split()
+        if name == "boottime":
+            return int(seconds) + int(nanoseconds) / 1e9
+    return 0.0
 
 
 def unprivileged_bpf() -> bool | None:

@@ -121,9 +121,12 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
 
     `buffer_bytes` is the size of the first map's ring on each CPU, a power of two of pages (else ValueError); rings
     of further maps get a quarter of it. Where the kernel refuses that much locked memory they become smaller, and
-    `warnings` says so. Ring buffers have the size that they were created with. Raises MapError.
+    `warnings` says so. Ring buffers have the size that they were created with. Raises MapError, and UnsupportedError
+    where our boot clock isn't the kernel's.
     """
     names = list(package.events)
+    if names:
+        _check_clock()
     pages = _wanted(buffer_bytes, len(names)) // _core.PAGE_SIZE
     warnings: list[str] = []
     reader, pages = _open_reader(object, package, names, pages, warnings)
@@ -222,6 +225,17 @@ def _time_offset(package: Package, name: str) -> int | None:
             whole = isinstance(member.type, IntType) and member.type.size_bytes == 8 and not member.bit_size
             offsets.add(member.offset_bytes if whole else None)
     return offsets.pop() if len(offsets) == 1 else None
+
+
+def _check_clock() -> None:
+    """Records have the machine's time: by another clock they would be too new to be given, or put in no order."""
+    offset = features.boot_clock_offset()
+    if offset:
+        raise UnsupportedError(
+            f"the boot clock of this time namespace is {offset:+g} s off the kernel's, whose times events have",
+            feature="the machine's time namespace",
+            hint="run it in the machine's: nsenter --time=/proc/1/ns/time",
+        )
 
 
 def _warn_of_size(what: str, size: int, fits: int, largest: int, warnings: list[str]) -> None:

@@ -34,7 +34,8 @@ Who it was
 20  a pid that is used again                      test_a_pid_that_is_used_again
 21  the parent: who made it, who traces it        life: test_who_made_it_and_who_is_its_parent,
                                                   test_an_orphan_keeps_who_made_it; test_a_tracer_is_no_parent
-22  clocks that drift from each other             tests/unit/test_render.py: test_wall_clock_follows_a_step
+22  clocks that drift from each other             tests/unit/test_render.py: test_wall_clock_follows_a_step;
+                                                  test_another_boot_clock_is_refused
 23  the time of printing                          test_the_time_is_the_events
 24  user namespaces and set-user-ID               test_users_are_the_hosts; life: test_credentials_before_and_after
 25  pid namespaces                                groups: TestNamespaces
@@ -76,7 +77,7 @@ import snoopkit
 from execsnoop import tracing
 from execsnoop.selftest.programs import dump, scribble
 from kernel.conftest import CAP_BPF, CAP_PERFMON, NOBODY, become, in_child
-from kernel.watching import marker, of, one, programs, watch
+from kernel.watching import Command, marker, of, one, programs, watch
 
 if TYPE_CHECKING:
     from execsnoop import ProcessEvent
@@ -206,6 +207,16 @@ def test_a_tracer_is_no_parent(programs: dict[str, str], marker: str) -> None:
     told = [e for e in of(events, "exec", marker) + of(events, "exit", marker) if e.pid == child]
     assert [(e.type, e.ppid) for e in told] == [("exec", parent), ("exit", parent)]
     assert told[1].exit_code == 4
+
+
+@pytest.mark.parametrize("offset", ["-1000", "86400"])
+def test_another_boot_clock_is_refused(offset: str) -> None:
+    """In a time namespace; by that clock all times would be wrong, or events too new ever to be given."""
+    place = ["unshare", "--time", "--boottime", offset, "--fork"]
+    command = [*Command.PROGRAM, "--json", "--duration", "0.1"]
+    refused = subprocess.run([*place, *command], capture_output=True, text=True)
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert f"{int(offset):+} s off the kernel's" in refused.stderr and "nsenter" in refused.stderr
 
 
 def test_the_time_is_the_events(programs: dict[str, str], marker: str) -> None:
