@@ -70,6 +70,8 @@ _EXIT = (
     "major_faults",
     "read_bytes",
     "write_bytes",
+    "voluntary_switches",
+    "involuntary_switches",
 )
 _INHERITED = ("inherited",)
 _FORK = ("child_pid", "child_start_boottime_ns", "clone_flags")
@@ -176,6 +178,8 @@ class ProcessEvent:
     major_faults: int | None = None
     read_bytes: int | None = None
     write_bytes: int | None = None
+    voluntary_switches: int | None = None
+    involuntary_switches: int | None = None
     inherited: bool | None = None
     child_pid: int | None = None
     child_start_boottime_ns: int | None = None

@@ -174,6 +174,8 @@ def set_account(event: ProcessEvent, record: Any, is_exact: bool) -> None:
     event.max_rss_bytes = record.max_rss_pages * _PAGE_BYTES
     event.minor_faults = record.minor_faults
     event.major_faults = record.major_faults
+    event.voluntary_switches = record.voluntary_switches
+    event.involuntary_switches = record.involuntary_switches
     if record.header.flags & _IO_UNSUPPORTED:
         event.mark("read_bytes", "unsupported")
         event.mark("write_bytes", "unsupported")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -89,9 +90,10 @@ class TestAccounts:
         assert len(ends) == len(told) == 50
         exact = [event for event in ends if event.cpu_exact]
         assert len(exact) >= 48
+        slept = 0
         for event in ends:
             assert event.pid is not None and event.max_rss_bytes is not None and event.cpu_ns is not None
-            status, user_us, system_us, max_rss_kb, minor, major, _ = told[event.pid]
+            status, user_us, system_us, max_rss_kb, minor, major, waits, preemptions = told[event.pid]
             assert event.status == status
             assert event.max_rss_bytes == max_rss_kb * 1024
             assert event.user_cpu_ns is not None and event.system_cpu_ns is not None
@@ -100,10 +102,27 @@ class TestAccounts:
                 assert abs(event.cpu_ns / 1000 - user_us - system_us) < 1000
                 assert abs(event.user_cpu_ns / 1000 - user_us) < 1000
                 assert (event.minor_faults, event.major_faults) == (minor, major)
+                assert (event.voluntary_switches, event.involuntary_switches) == (waits, preemptions)
+                slept += waits >= 6
             else:
                 assert event.cpu_ns / 1000 <= user_us + system_us + 1
+        assert slept >= 5
 
     @pytest.mark.own_root  # what is in memory is never written
+    def test_blocks_are_wait4s(self, marker: str, tmp_path: Path) -> None:
+        code = (
+            "import os, sys; pid = os.posix_spawn('/bin/dd', ['dd', *sys.argv[2:]], os.environ)\n"
+            "used = os.wait4(pid, 0)[2]; print(pid, used.ru_inblock, used.ru_oublock)"
+        )
+        words = ("if=/dev/zero", f"of={tmp_path}/file", "bs=64k", "count=20", "conv=fsync", "status=none")
+        events, printed = watch(sys.executable, "-c", code, marker, *words, options={"settle": 2.0})
+        pid, read, written = map(int, printed.split())
+        end = one([e for e in events if e.type == "exit" and e.pid == pid])
+        assert end.cpu_exact and end.read_bytes is not None and end.write_bytes is not None
+        assert (end.read_bytes >> 9, end.write_bytes >> 9) == (read, written)
+        assert written >= 20 << 7
+
+    @pytest.mark.own_root
     def test_blocks_read_and_written(self, marker: str, tmp_path: Path) -> None:
         script = f"dd if=/dev/zero of={tmp_path}/file bs=64k count=20 2>/dev/null; : {marker}"
         events, _ = watch("/bin/sh", "-c", script, options={"settle": 1.0})

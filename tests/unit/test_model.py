@@ -69,10 +69,12 @@ def test_keys_of_an_exit_stand_in_the_promised_order() -> None:
     event.cpu_ns = event.user_cpu_ns = event.system_cpu_ns = event.max_rss_bytes = 0
     event.cpu_exact = False
     event.minor_faults = event.major_faults = event.read_bytes = event.write_bytes = 0
+    event.voluntary_switches = event.involuntary_switches = 0
     assert " ".join(event.as_dict()) == (
         "type time boottime_ns cpu pid tid ppid start_boottime_ns uid gid euid egid comm "
         "status exit_code signal core_dumped duration_ns lifetime_ns cpu_ns cpu_exact user_cpu_ns system_cpu_ns "
-        "max_rss_bytes minor_faults major_faults read_bytes write_bytes argv inherited"
+        "max_rss_bytes minor_faults major_faults read_bytes write_bytes voluntary_switches involuntary_switches "
+        "argv inherited"
     )
 
 

@@ -77,6 +77,8 @@ ACCOUNT = {
     "major_faults": 1,
     "read_bytes": 4096,
     "write_bytes": 512,
+    "voluntary_switches": 4,
+    "involuntary_switches": 2,
 }
 
 
@@ -339,9 +341,12 @@ class TestAccounts:
         assert not feed(stream, exits(4_000, 7), now_ns=4_100)
         assert stream.due_ns == 5_000
         assert not feed(stream, execs(4_200, 8, "b"), now_ns=4_300)
-        end, later = feed(stream, frees(4_400, 7, cpu_ns=800, minor_faults=6), now_ns=4_500)
+        end, later = feed(
+            stream, frees(4_400, 7, cpu_ns=800, minor_faults=6, voluntary_switches=5), now_ns=4_500
+        )
         assert (end.cpu_ns, end.user_cpu_ns, end.system_cpu_ns, end.cpu_exact) == (800, 600, 200, True)
         assert (end.minor_faults, end.major_faults, end.read_bytes, end.write_bytes) == (6, 1, 4096, 512)
+        assert (end.voluntary_switches, end.involuntary_switches) == (5, 2)
         assert end.max_rss_bytes == 2 * os.sysconf("SC_PAGE_SIZE")
         assert later.type == "exec" and stream.due_ns is None
 

@@ -80,7 +80,9 @@
 	__u64 minor_faults;                                                                        \
 	__u64 major_faults;                                                                        \
 	__u64 read_bytes;                                                                          \
-	__u64 write_bytes;
+	__u64 write_bytes;                                                                         \
+	__u64 voluntary_switches;   /* it waited for something */                                  \
+	__u64 involuntary_switches; /* another was to have the CPU */
 
 /* A process runs another program. The tail has, behind the cgroups, filename, as it was asked for,
  * without a NUL; for a script its interpreter, likewise; where asked for the names on the way from

@@ -101,6 +101,8 @@ struct signal_struct {
 	struct tty_struct *tty;
 	__u64 utime;
 	__u64 stime;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 	unsigned long min_flt;
 	unsigned long maj_flt;
 	unsigned long maxrss;
@@ -200,6 +202,8 @@ struct task_struct {
 	struct task_struct *group_leader;
 	__u64 utime;
 	__u64 stime;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 	__u64 start_boottime;
 	unsigned long min_flt;
 	unsigned long maj_flt;
@@ -286,5 +290,10 @@ struct trace_event_raw_sched_process_exit {
 };
 
 #pragma clang attribute pop
+
+/* A member behind a pointer that the verifier knows the type of, or doesn't: the first costs a load,
+ * the second a call. `typed` is a constant.
+ */
+#define GET(typed, from, member) ((typed) ? (from)->member : BPF_CORE_READ(from, member))
 
 #endif

@@ -84,7 +84,7 @@ static void traced(char *program, char *marker)
 	printf("%d %d %d\n", getpid(), child, tracer);
 }
 
-/* COUNT children, one after another: each burns some ms and touches some MB, and wait4() tells. */
+/* COUNT children, one after another: each burns some ms, touches some MB and sleeps some times, and wait4() tells. */
 static void burn(int count)
 {
 	for (int i = 0; i < count; i++) {
@@ -101,13 +101,15 @@ static void burn(int count)
 				memory[at] = 1;
 			while (cpu_ms() < i * 50. / count)
 				;
+			for (int nap = 0; nap < i % 7; nap++)
+				usleep(100);
 			_exit(i);
 		}
 		wait4(pid, &status, 0, &usage);
-		printf("%d %d %ld %ld %ld %ld %ld %ld\n", pid, status,
+		printf("%d %d %ld %ld %ld %ld %ld %ld %ld\n", pid, status,
 		       usage.ru_utime.tv_sec * 1000000 + usage.ru_utime.tv_usec,
 		       usage.ru_stime.tv_sec * 1000000 + usage.ru_stime.tv_usec, usage.ru_maxrss,
-		       usage.ru_minflt, usage.ru_majflt, usage.ru_oublock);
+		       usage.ru_minflt, usage.ru_majflt, usage.ru_nvcsw, usage.ru_nivcsw);
 	}
 }
 
