@@ -31,6 +31,8 @@ SETTLE_SECONDS = 0.15
 # Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
 # what it has no room for.
 _LOT = 64
+# header.type of the records with accounts, as execsnoop.h has it
+_FREE = 4
 _MAX_BACKLOG = 200_000
 _PATIENCE_SECONDS = 0.1
 
@@ -95,6 +97,27 @@ def _redactor(rules: Iterable[str]) -> Redactor:
     return Redactor(rules)
 
 
+class _Accounts:
+    """The final accounts of processes that the kernel had no room for. They are no events: an exit that got none says
+    so, and a notice of loss is to count what is missing from the stream."""
+
+    def __init__(self, outputs: Any) -> None:
+        self.lost = 0
+        self._outputs = outputs
+        self._left_out: dict[int, int] = {}  # by CPU
+
+    def leave_out(self, notice: snoopkit.Lost) -> bool:
+        """Take them out of a notice's count; whether it still has something to say."""
+        if notice._map == "life" and notice.cause == "buffer_full":
+            before = self._left_out.get(notice._cpu, 0)
+            # Those that were counted since the notice was made are left out of a later one.
+            more = min(self._outputs[_FREE][notice._cpu].failed - before, notice.count)
+            self._left_out[notice._cpu] = before + more
+            self.lost += more
+            notice.count -= more
+        return notice.count > 0
+
+
 class Trace:
     """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
 
@@ -122,6 +145,7 @@ class Trace:
         hooks = _hooks(failed, settle > 0)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         self._snoop = _run(package, hooks, groups, buffer_bytes=buffer_bytes, transport=transport)
+        self._accounts = _Accounts(self._snoop.maps["outputs"])
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
             sees_credentials="on_prepare" in hooks,
@@ -199,6 +223,10 @@ class Trace:
         yield self._wanted(self._stream.flush())
 
     def _feed(self, records: list[Any]) -> list[ProcessEvent]:
+        if self._snoop.lost:
+            records = [
+                record for record in records if record._struct != "lost" or self._accounts.leave_out(record)
+            ]
         # While more records wait, their time is the stream's: what an exit waits for may be among them.
         now_ns = self._backlog[0]._time_ns if self._backlog else clock_gettime_ns(CLOCK_BOOTTIME)
         return self._wanted(self._stream.feed(records, now_ns))
@@ -219,12 +247,15 @@ class Trace:
     @property
     def lost(self) -> int:
         """How many events are known to be missing so far."""
-        return self._snoop.lost
+        return self._snoop.lost - self._accounts.lost
 
     @property
     def losses(self) -> dict[str, int]:
         """The same by cause."""
-        return self._snoop.losses
+        losses = self._snoop.losses
+        if self._accounts.lost:
+            losses["buffer_full"] -= self._accounts.lost
+        return {cause: count for cause, count in losses.items() if count}
 
     @property
     def warnings(self) -> list[str]:

@@ -344,13 +344,18 @@ def execsnoop_sources() -> Path:
     return Path(package_path()).parent
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--settle", "0"), (), ("--transport", "ring")],
+    ids=["without accounts", "with accounts, which are no events", "by ring buffers"],
+)
 def test_what_was_lost_is_declared_to_the_last_event(
-    programs: dict[str, str], marker: str, tmp_path: Path
+    programs: dict[str, str], marker: str, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Tiny rings and a reader that stands still. One tally encloses the trace and the other lies within it, so that
     processes that aren't ours don't matter; on a machine of our own both are the same."""
     outer = Tally()
-    command = Command("--json", "--settle", "0", "--buffer-size", "4K", output=tmp_path / "out")
+    command = Command("--json", *options, "--buffer-size", "4K", output=tmp_path / "out")
     inner = Tally()
     command.process.send_signal(signal.SIGSTOP)
     subprocess.run(
