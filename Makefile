@@ -50,9 +50,10 @@ format: ## let ruff rewrite what it can
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-prebuilt: ## compile execsnoop's package anew, with the compiler that its committed bytes stand for
+prebuilt: ## compile the committed packages anew, with the compiler that their bytes stand for
 	@tools/setup.sh test
 	cd src/execsnoop/bpf && ../../../.venv/bin/snoopkit build --clang clang-14 execsnoop.bpf.c execsnoop.h -o package.json
+	cd src/snoopkit/probes && ../../../.venv/bin/snoopkit build --clang clang-14 probes.bpf.c -o package.json
 
 bench: ## costs against every peer, written to benchmarks/results/ (as root, on a quiet machine; some minutes)
 	@tools/setup.sh bench

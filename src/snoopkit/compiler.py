@@ -354,6 +354,12 @@ def _headers() -> list[str]:
     return [*flags, "-isystem", folder] if folder and not done.returncode else flags
 
 
+def has_headers() -> bool:
+    """Whether libbpf's headers for BPF sources are where `build` looks for them."""
+    folders = [word for word in _headers() if os.path.isabs(word)] + ["/usr/include"]
+    return any(os.path.exists(f"{folder}/bpf/bpf_helpers.h") for folder in folders)
+
+
 def _system_headers() -> list[str]:
     """Where Debian keeps asm/types.h, which no search for target bpf finds."""
     folder = f"/usr/include/{os.uname().machine}-linux-gnu"

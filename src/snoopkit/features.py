@@ -21,6 +21,7 @@ __all__ = [
     "perf_event_paranoid",
     "possible_cpus",
     "ring_buffer",
+    "setting",
     "supports",
     "tracefs",
     "tracefs_readable",
@@ -179,16 +180,20 @@ def lockdown() -> str | None:
     return text[text.index("[") + 1 : text.index("]")]
 
 
+def setting(name: str) -> int | None:
+    """A number among the kernel's settings, such as "net/core/bpf_jit_enable"; None if it doesn't tell."""
+    text = _read(f"/proc/sys/{name}")
+    return int(text) if text is not None else None
+
+
 def perf_event_mlock_kb() -> int | None:
     """KiB of rings per CPU that a user without CAP_IPC_LOCK may have, beside RLIMIT_MEMLOCK."""
-    text = _read("/proc/sys/kernel/perf_event_mlock_kb")
-    return int(text) if text is not None else None
+    return setting("kernel/perf_event_mlock_kb")
 
 
 def perf_event_paranoid() -> int | None:
     """How little perf events let users do; some distributions' kernels have a 3 that CAP_PERFMON can't pass."""
-    text = _read("/proc/sys/kernel/perf_event_paranoid")
-    return int(text) if text is not None else None
+    return setting("kernel/perf_event_paranoid")
 
 
 def boot_clock_offset() -> float:
@@ -202,8 +207,8 @@ def boot_clock_offset() -> float:
 
 def unprivileged_bpf() -> bool | None:
     """Whether users without any capability may load some programs."""
-    text = _read("/proc/sys/kernel/unprivileged_bpf_disabled")
-    return int(text) == 0 if text is not None else None
+    disabled = setting("kernel/unprivileged_bpf_disabled")
+    return disabled == 0 if disabled is not None else None
 
 
 def _exists(path: str) -> bool | None:

@@ -13,6 +13,7 @@ __all__ = ["main"]
 COMMANDS = {
     "build": "compile SOURCE.bpf.c and its header to a package",
     "run": "load a package, attach it and print its events",
+    "doctor": "try what this machine can do",
     "new": "make a small project that builds and runs at once",
     "inspect": "show what a package has, needs and may do",
 }

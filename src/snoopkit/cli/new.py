@@ -81,9 +81,10 @@ def _files(name: str, hook: str) -> Iterator[tuple[str, str]]:
     }
     project = os.path.join(TEMPLATES, "project")
     places = [(os.path.join(TEMPLATES, "hooks", f"{hook}.bpf.c"), f"{name}.bpf.c")]
-    for entry in sorted(os.listdir(project)):
-        own = identifier if entry.endswith(".py") else name
-        places.append((os.path.join(project, entry), entry.replace("NAME", own)))
+    for entry in sorted(entry.name for entry in os.scandir(project) if entry.is_file()):
+        made = entry.removesuffix(".in")  # which keeps an installer from compiling it
+        own = identifier if made.endswith(".py") else name
+        places.append((os.path.join(project, entry), made.replace("NAME", own)))
     for path, made in places:
         with open(path, encoding="utf-8") as file:
             yield made, re.sub(r"@([A-Z]+)@", lambda match: words[match[1]], file.read())
