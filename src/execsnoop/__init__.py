@@ -9,12 +9,13 @@ Each public name is imported when it is first used.
 
 from __future__ import annotations
 
-_HOMES = {"ProcessEvent": "model", "Trace": "tracing", "trace": "tracing"}
+_HOMES = {"CommandError": "command", "ProcessEvent": "model", "Trace": "tracing", "trace": "tracing"}
 
-__all__ = ["ProcessEvent", "Trace", "trace"]
+__all__ = ["CommandError", "ProcessEvent", "Trace", "trace"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .command import CommandError as CommandError
     from .model import ProcessEvent as ProcessEvent
     from .tracing import Trace as Trace, trace as trace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import snoopkit
@@ -12,40 +13,94 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import TextIO
+
+    from .command import Command
 
 
 __all__ = ["main", "parser"]
 
 _MAX_SETTLE_SECONDS = 60
+_OWN_FAILURE = 125  # in front of a command, as env has it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["selftest"]:
+        return _selftest(arguments[1:])
+    return _follow(arguments) if "--" in arguments else _watch(arguments)
 
 
 @snoopkit.command("execsnoop")
-def main(argv: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
-    if argv and argv[0] == "selftest":
-        return _selftest(argv[1:])
+def _watch(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
-
     with snoopkit.Live(options, "execsnoop") as live:
-        from .tracing import SETTLE_SECONDS, trace
-        from .views import writer
+        return _show(live, sys.stdout)
 
-        settle = options.settle
-        if settle is None:
-            is_watched = options.format == "table" and options.output is None and sys.stdout.isatty()
-            settle = 0.0 if is_watched else SETTLE_SECONDS
-        source = trace(
-            where=selection.where(options),
-            redact=redact.is_on(options, "live"),
-            redact_rules=options.redact_rule or (),
-            failed=options.failed,
-            existing=options.existing,
-            columns=options.columns or (),
-            settle=settle,
-            buffer_bytes=options.buffer_size,
-            transport=options.transport,
-        )
-        return live.run(source, writer(options.format, options.columns))
+
+@snoopkit.command("execsnoop", failed=_OWN_FAILURE, bad_usage=_OWN_FAILURE)
+def _follow(argv: Sequence[str]) -> int:
+    """Run a command, trace it on standard error; returns its status, as a shell tells it."""
+    from .command import Command, CommandError, Origin, invoking_user
+
+    at = argv.index("--")
+    command_line = parser()
+    options = command_line.parse_args(argv[:at])
+    if not argv[at + 1 :]:
+        command_line.error("-- needs a COMMAND")
+    if options.subtree is not None:
+        command_line.error("either --subtree or a COMMAND")
+    origin = Origin()
+    user = None if options.as_root else invoking_user(origin.environment)
+    if options.ready_fd is not None:
+        os.set_inheritable(options.ready_fd, False)
+    command = Command(argv[at + 1 :], origin=origin, user=user, relays=True)
+    refused: list[CommandError] = []
+
+    @snoopkit.command("execsnoop", failed=_OWN_FAILURE)
+    def show(_: Sequence[str]) -> int:
+        try:
+            return _show(live, sys.stderr, command)
+        except CommandError as error:
+            refused.append(error)
+            raise
+
+    with snoopkit.Live(options, "execsnoop", sys.stderr.fileno()) as live:
+        status = show(())
+        if refused:
+            return refused[0].status
+        # Where the trace ended first, by a limit or a failure, the command goes on as it would have without us.
+        returncode = command.wait() if command.pid else None
+    if returncode is None or status == _OWN_FAILURE:
+        return _OWN_FAILURE
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def _show(live: snoopkit.Live, stream: TextIO, command: Command | None = None) -> int:
+    from .tracing import SETTLE_SECONDS, Trace
+    from .views import writer
+
+    options = live.options
+    settle = options.settle
+    if settle is None:
+        is_watched = options.format == "table" and options.output is None and stream.isatty()
+        settle = 0.0 if is_watched else SETTLE_SECONDS
+    source = Trace(
+        command,
+        subtree=options.subtree,
+        linger=not options.no_linger,
+        where=selection.where(options),
+        redact=redact.is_on(options, "live"),
+        redact_rules=options.redact_rule or (),
+        failed=options.failed,
+        existing=options.existing,
+        columns=options.columns or (),
+        settle=settle,
+        buffer_bytes=options.buffer_size,
+        transport=options.transport,
+    )
+    return live.run(source, writer(options.format, options.columns))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,10 +111,12 @@ def parser() -> argparse.ArgumentParser:
         prog="execsnoop",
         description="Show every process that begins, runs another program, or ends.",
         epilog="`execsnoop selftest` proves that on this machine.",
+        usage="execsnoop [OPTIONS] [-- COMMAND [ARGUMENT ...]]",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     _add_selection(parser.add_argument_group("selection"))
+    _add_following(parser.add_argument_group("following"))
     _add_views(parser.add_argument_group("views"))
     redact.add_options(parser.add_argument_group("secrets"))
     snoopkit.add_live_options(parser)
@@ -89,6 +146,18 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--existing", action="store_true", help="show the processes that are there already, first"
     )
     selection.add_options(group)
+
+
+def _add_following(group: argparse._ArgumentGroup) -> None:
+    group.description = (
+        "-- COMMAND runs that and shows, on standard error or in -o FILE, only it and all that it starts, until the "
+        "last of them has ended; the exit status is the command's own. Under sudo it runs as who called that."
+    )
+    group.add_argument(
+        "--subtree", type=int, metavar="PID", help="show only this process and all that comes from it"
+    )
+    group.add_argument("--no-linger", action="store_true", help="end with COMMAND, whatever it left behind")
+    group.add_argument("--as-root", action="store_true", help="run COMMAND as root, not as who called sudo")
 
 
 def _add_views(group: argparse._ArgumentGroup) -> None:

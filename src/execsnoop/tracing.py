@@ -15,11 +15,14 @@ from .stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from asyncio import Future
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Any, Self
 
+    from .command import Command
     from .filters import Filter
+    from .following import Following
     from .model import ProcessEvent
     from .redact.redactor import Redactor
 
@@ -35,6 +38,9 @@ _LOT = 64
 _FREE = 4
 _MAX_BACKLOG = 200_000
 _PATIENCE_SECONDS = 0.1
+_ATTEND_SECONDS = (
+    0.1  # how soon the end of a command without an event is noticed, and its signals are passed on
+)
 
 
 def package_path() -> str:
@@ -83,6 +89,16 @@ def _run(package: snoopkit.Package, hooks: list[str], groups: dict[str, bool], *
     return snoopkit.run(package, enable=twins, disable=_ALWAYS, **how)
 
 
+def _command(command: Command | Sequence[str] | None) -> Command | None:
+    if command is None:
+        return None
+    from .command import Command
+
+    if isinstance(command, str):
+        raise TypeError("a command is a sequence: its name and its arguments")
+    return command if isinstance(command, Command) else Command(command)
+
+
 def _filter(where: str | None) -> Filter | None:
     if where is None:
         return None
@@ -119,14 +135,18 @@ class _Accounts:
 
 
 class Trace:
-    """Every exec, fork and exit on the machine while it is open: iterate, or poll. A context manager.
+    """Every exec, fork and exit on the machine, or of a command or a process and all that comes from it, while it is
+    open: iterate (`for`, or `async for` in asyncio), or poll. A context manager.
 
     Nothing is read unless the caller iterates or polls: there is no thread.
     """
 
     def __init__(
         self,
+        command: Command | Sequence[str] | None = None,
         *,
+        subtree: int | None = None,
+        linger: bool = True,
         where: str | None = None,
         redact: bool = False,
         redact_rules: Iterable[str] = (),
@@ -143,6 +163,14 @@ class Trace:
         wanted = {*columns, *(self._filter.columns if self._filter else ())}
         groups = {name: bool(wanted & keys) for name, keys in GROUPS.items()}
         hooks = _hooks(failed, settle > 0)
+        to_follow = _command(command)
+        if to_follow is not None and subtree is not None:
+            raise ValueError("either a command is followed, or a subtree")
+        follows = to_follow is not None or subtree is not None
+        if follows:
+            from .following import LIST, Following
+
+            hooks.append(LIST)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         self._snoop = _run(package, hooks, groups, buffer_bytes=buffer_bytes, transport=transport)
         self._accounts = _Accounts(self._snoop.maps["outputs"])
@@ -154,7 +182,10 @@ class Trace:
         self._backlog: deque[Any] = deque()  # records that are out of the rings, but not looked at
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
+        self._following: Following | None = None
         try:
+            if follows:
+                self._following = Following(self._snoop, to_follow, subtree, linger)
             found = look(self._stream.processes, began_ns, groups if existing else None)
             if existing:
                 # What a second drain holds back is younger than the first; that is, than the snapshot.
@@ -165,15 +196,21 @@ class Trace:
                     if record._struct == "fork_event"
                 }
                 older = [event for event, ticks in found if (event.pid, ticks) not in begun]
+                if self._following is not None:
+                    older = list(filter(self._following.began_before, older))
                 self._pending = [*self._wanted(older), *self._feed(records)][::-1]
+            if to_follow is not None:
+                to_follow.release()
         except BaseException:
-            self._snoop.close()
+            self.close()
+            if to_follow is not None:
+                to_follow.close()
             raise
 
     def poll(self, timeout: float | None = None) -> list[ProcessEvent]:
         """The events that are there, waiting up to `timeout` seconds (None: for ever) for the first of them.
 
-        [] on timeout; `poll(0)` never waits.
+        [] on timeout; `poll(0)` never waits. [] too once what is followed has ended.
         """
         if self._pending:
             pending, self._pending = self._pending[::-1], []
@@ -186,6 +223,11 @@ class Trace:
             if due_ns is not None:
                 due = max(due_ns - clock_gettime_ns(CLOCK_BOOTTIME), 0) / 1e9
                 wait = due if left is None else min(left, due)
+            if self._following is not None:
+                self._following.attend()
+                wait = _ATTEND_SECONDS if wait is None else min(wait, _ATTEND_SECONDS)
+            if self.is_done:
+                return []
             events = self._feed(self._records(wait))
             if events or (left == 0.0 and not self._backlog):
                 return events
@@ -204,14 +246,57 @@ class Trace:
         return [self._backlog.popleft() for _ in range(_LOT)]
 
     def __iter__(self) -> Iterator[ProcessEvent]:
-        """Events for ever, or until `close()`."""
-        while self._is_open:
+        """Events for ever, until what is followed has ended, or until `close()`."""
+        while self._is_open and not self.is_done:
             self._pending = self.poll()[::-1]
             while self._pending:
                 yield self._pending.pop()
+        if self._is_open:
+            for lot in self.finish():
+                yield from lot
+
+    async def __aiter__(self) -> AsyncIterator[ProcessEvent]:
+        """The same in a running asyncio loop, which gets its turn before each lot of events."""
+        while self._is_open and not self.is_done:
+            await self._readable()
+            self._pending = self.poll(0)[::-1] if self._is_open else []
+            while self._pending:
+                yield self._pending.pop()
+        if self._is_open:
+            for lot in self.finish():
+                for event in lot:
+                    yield event
+
+    async def _readable(self) -> None:
+        """Until it is time to poll, which is soon."""
+        from asyncio import get_running_loop, wait
+
+        loop = get_running_loop()
+        future: Future[None] = loop.create_future()
+        # One of our own: the loop must be able to forget it after someone has closed the trace.
+        fd = os.dup(self.fileno())
+        try:
+            loop.add_reader(fd, future.cancel)
+            await wait([future], timeout=0 if self._backlog else _ATTEND_SECONDS)
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what is followed has ended; what the rings still hold of it is in `finish()`."""
+        return self._following is not None and self._following.is_done
+
+    @property
+    def returncode(self) -> int | None:
+        """The command's exit code, -N if signal N killed it; None while it runs, and where none is followed."""
+        command = self._following.command if self._following is not None else None
+        return command.attend() if command is not None else None
 
     def finish(self) -> Iterator[list[ProcessEvent]]:
         """The rest, in lots, the programs being detached meanwhile; then `lost` is final."""
+        if self._following is not None and self._following.command is not None:
+            self._following.command.let_go()
         if self._pending:
             yield self.poll(0)
         for records in self._snoop.finish():
@@ -220,7 +305,7 @@ class Trace:
             while self._backlog:
                 lot = [self._backlog.popleft() for _ in range(min(_LOT, len(self._backlog)))]
                 yield self._feed(lot)
-        yield self._wanted(self._stream.flush())
+        yield self._chosen(self._stream.flush(), clock_gettime_ns(CLOCK_BOOTTIME))
 
     def _feed(self, records: list[Any]) -> list[ProcessEvent]:
         if self._snoop.lost:
@@ -229,7 +314,13 @@ class Trace:
             ]
         # While more records wait, their time is the stream's: what an exit waits for may be among them.
         now_ns = self._backlog[0]._time_ns if self._backlog else clock_gettime_ns(CLOCK_BOOTTIME)
-        return self._wanted(self._stream.feed(records, now_ns))
+        return self._chosen(self._stream.feed(records, now_ns), now_ns)
+
+    def _chosen(self, events: list[ProcessEvent], now_ns: int) -> list[ProcessEvent]:
+        # Every fork and exit counts for the family, whatever the filter says.
+        if self._following is not None:
+            events = self._following.select(events, now_ns)
+        return self._wanted(events)
 
     def _wanted(self, events: list[ProcessEvent]) -> list[ProcessEvent]:
         """Those that are wanted, as they shall be seen: only the filter knows the secrets."""
@@ -267,10 +358,12 @@ class Trace:
         return self._stream.lost_event(clock_gettime_ns(CLOCK_BOOTTIME), count, cause)
 
     def close(self) -> None:
-        """Detach and unload; idempotent. What was not read is gone: see `finish()`."""
+        """Detach and unload; idempotent. What was not read is gone: see `finish()`. A command that runs goes on."""
         self._is_open = False
         self._pending.clear()
         self._snoop.close()
+        if self._following is not None and self._following.command is not None:
+            self._following.command.close()
 
     def __enter__(self) -> Self:
         return self
@@ -282,7 +375,10 @@ class Trace:
 
 
 def trace(
+    command: Sequence[str] | None = None,
     *,
+    subtree: int | None = None,
+    linger: bool = True,
     where: str | None = None,
     redact: bool = False,
     redact_rules: Iterable[str] = (),
@@ -294,6 +390,11 @@ def trace(
     transport: str | None = None,
 ) -> Trace:
     """Start watching the whole machine; the `Trace` gives `ProcessEvent`s until it is closed.
+
+    With `command`, its name and arguments, run that and watch only it and all that it starts, double forks and daemons
+    included, from its exec until the last of them has ended, or only until the command itself has if not `linger`;
+    `Trace.returncode` is its status. CommandError, with the `errno`, if it can't begin. With `subtree`, a pid, watch
+    only that process and all that comes from it.
 
     `where` is a filter, see docs/filters.md: only events that it selects are given, and notices of loss. What the
     kernel's side can decide of it, it does.
@@ -312,6 +413,9 @@ def trace(
     refuses.
     """
     return Trace(
+        command,
+        subtree=subtree,
+        linger=linger,
         where=where,
         redact=redact,
         redact_rules=redact_rules,

@@ -222,4 +222,6 @@ def test_only_a_command_line_prints_or_ends_the_process() -> None:
     for path in modules("snoopkit") + modules("execsnoop"):
         if path.suffix != ".py" or room_of(path) in ("cli", "__main__"):
             continue
+        if path.name == "command.py" and len(exits(path)) == 1:
+            continue  # the end of a forked child that could not become the command
         assert not exits(path), f"{path.relative_to(SRC.parent)}, lines {exits(path)}: that is for cli alone"

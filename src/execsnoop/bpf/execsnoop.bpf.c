@@ -319,3 +319,28 @@ int on_fail_raw(unsigned long long *ctx)
 		return 0;
 	return fail(ctx, result, is_execveat, is_compat);
 }
+
+/* Every process that lives, whoever reads. */
+SEC("?iter/task")
+int list_processes(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task, *parent, *leader;
+	struct listed_process process = {};
+
+	if (!task || task->pid != task->tgid || task->flags & PF_KTHREAD)
+		return 0;
+	if (!BPF_CORE_READ(task, signal, live.counter))
+		return 0;
+	parent = task->real_parent;
+	process.start_boottime_ns = task->start_boottime;
+	process.pid = task->tgid;
+	process.own_pid = number_for(bpf_get_current_task_btf(), task);
+	if (parent) {
+		leader = parent->group_leader;
+		process.ppid = parent->tgid;
+		if (leader)
+			process.parent_start_boottime_ns = leader->start_boottime;
+	}
+	bpf_seq_write(ctx->meta->seq, &process, sizeof(process));
+	return 0;
+}

@@ -154,6 +154,18 @@ struct fork_event {
 	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS);
 } SNOOPKIT_EVENT(life, FORK);
 
+/* A process that lives, and its parent: what list_processes writes. own_pid is its number in the pid
+ * namespace of whoever reads.
+ */
+struct listed_process {
+	__u64 start_boottime_ns;
+	__u64 parent_start_boottime_ns;
+	__u32 pid;
+	__u32 ppid;
+	__u32 own_pid;
+	__u32 unused;
+} SNOOPKIT_TAG("snoopkit.event:list_processes");
+
 /* A process that ended was reaped: its account is final. */
 struct free_event {
 	struct snoopkit_header header;

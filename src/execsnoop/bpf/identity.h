@@ -127,4 +127,20 @@ static __always_inline void describe_capabilities(struct exec_event *event, stru
 	bpf_core_read(&event->capabilities[4], sizeof(__u64), &cred->cap_ambient);
 }
 
+/* A process's number in the pid namespace of whoever reads, 0 if it has none there. */
+static __always_inline __u32 number_for(struct task_struct *reader, struct task_struct *task)
+{
+	struct pid *theirs = BPF_CORE_READ(reader, thread_pid), *pid = BPF_CORE_READ(task, thread_pid);
+	__u32 level = BPF_CORE_READ(theirs, level);
+	struct upid own = {}, inner = {};
+	__u64 offset = bpf_core_field_offset(struct pid, numbers) +
+		       level * bpf_core_type_size(struct upid);
+
+	if (!pid || BPF_CORE_READ(pid, level) < level)
+		return 0;
+	bpf_probe_read_kernel(&own, sizeof(own), (void *)theirs + offset);
+	bpf_probe_read_kernel(&inner, sizeof(inner), (void *)pid + offset);
+	return own.ns == inner.ns ? inner.nr : 0;
+}
+
 #endif

@@ -132,6 +132,18 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct seq_file {
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
 struct uts_namespace {
 	struct ns_common ns;
 };

@@ -17,8 +17,13 @@ BAD_USAGE = 2
 INCOMPLETE = 3  # finished, but events were lost or left undecoded
 
 
-def command(name: str) -> Callable[[Callable[[Sequence[str]], int | None]], Callable[..., int]]:
-    """Make `run(argv) -> status` a program's main function, under the name that its messages carry."""
+def command(
+    name: str, *, failed: int = FAILED, bad_usage: int = BAD_USAGE
+) -> Callable[[Callable[[Sequence[str]], int | None]], Callable[..., int]]:
+    """Make `run(argv) -> status` a program's main function, under the name that its messages carry.
+
+    `failed` and `bad_usage` are the statuses of those ends, where others than 1 and 2 are wanted.
+    """
 
     def wrap(run: Callable[[Sequence[str]], int | None]) -> Callable[..., int]:
         def main(argv: Sequence[str] | None = None) -> int:
@@ -30,10 +35,14 @@ def command(name: str) -> Callable[[Callable[[Sequence[str]], int | None]], Call
                 return DONE
             except KeyboardInterrupt:
                 print(f"{name}: interrupted", file=sys.stderr)
-                return FAILED
+                return failed
+            except SystemExit as end:  # argparse has said what is wrong
+                if end.code == BAD_USAGE:
+                    return bad_usage
+                raise
             except (SnoopkitError, OSError) as error:
                 report(name, error)
-                return BAD_USAGE if isinstance(error, OptionError) else FAILED
+                return bad_usage if isinstance(error, OptionError) else failed
 
         main.__doc__ = run.__doc__
         return main
