@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-__all__ = ["MAY_REPEAT", "Records", "set_account"]
+__all__ = ["MAY_REPEAT", "UNSELECTED", "Records", "command", "set_account"]
 
 # header.flags of execsnoop.h
 _ARGV_TRUNCATED = 0x01
@@ -30,6 +30,7 @@ _INTERPRETER_TRUNCATED = 0x80
 _CGROUP_TRUNCATED = 0x100
 _EXE_TRUNCATED = 0x200
 _CWD_TRUNCATED = 0x400
+UNSELECTED = 0x800
 
 # exec_event.how
 _IS_SCRIPT = 0x01
@@ -89,20 +90,10 @@ class Records:
         """Also the command that the process has from now on."""
         event = self.event("exec", record)
         flags = record.header.flags
-        reason = None
-        size_bytes = record.argv_captured_bytes
-        if flags & _ARGV_UNREADABLE:
-            reason = "unreadable"
-        else:
-            event.argv = record.argv
-            if flags & _ARGV_TRUNCATED:
-                whole = _whole_argv(record)
-                if whole is not None:
-                    event.argv, size_bytes = whole, record.argv_size_bytes
-                else:
-                    reason = "truncated"
-        if reason:
-            event.mark("argv", reason)
+        ran = command(record)
+        event.argv = ran.argv
+        if ran.reason:
+            event.mark("argv", ran.reason)
         event.argv_size_bytes = record.argv_size_bytes
         if flags & _FILENAME_UNREADABLE:
             event.mark("filename", "unreadable")
@@ -123,7 +114,7 @@ class Records:
             event.capabilities = {name: f"{bits:016x}" for name, bits in sets}
         if record.old_tid != record.pid:
             event.old_tid = record.old_tid
-        return event, Command(event.argv, size_bytes, reason)
+        return event, ran
 
     def fail(self, record: Any) -> ProcessEvent:
         from errno import errorcode
@@ -162,6 +153,18 @@ class Records:
             event.flags = flags
         if how & _HAS_SETID and not self._sees_credentials:
             event.mark("flags", "unsupported")
+
+
+def command(record: Any) -> Command:
+    """What an exec runs."""
+    if record.header.flags & _ARGV_UNREADABLE:
+        return Command(None, 0, "unreadable")
+    if record.header.flags & _ARGV_TRUNCATED:
+        whole = _whole_argv(record)
+        if whole is not None:
+            return Command(whole, record.argv_size_bytes)
+        return Command(record.argv, record.argv_captured_bytes, "truncated")
+    return Command(record.argv, record.argv_captured_bytes)
 
 
 def set_account(event: ProcessEvent, record: Any, is_exact: bool) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 
 from .model import ProcessEvent
 from .processes import Processes
-from .records import MAY_REPEAT, Records, set_account
+from .records import MAY_REPEAT, UNSELECTED, Records, command, set_account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Stream:
             "fork_event": self._fork,
             "free_event": self._free,
             "prepare_event": self._prepare,
+            "child_event": self._child,
+            "gone_event": self._gone,
         }
 
     @property
@@ -143,13 +145,18 @@ class Stream:
             del self._ended[next(iter(self._ended))]
         events.append(event)
 
-    def _exec(self, record: Any) -> ProcessEvent:
-        event, command = self._records.exec(record)
+    def _exec(self, record: Any) -> ProcessEvent | None:
+        process = (record.pid, record.start_boottime_ns)
+        if self._walks:
+            self._walks.pop((*process, record.old_tid), None)
+        if record.header.flags & UNSELECTED:
+            self._prepared.pop(record.old_tid, None)
+            self.processes.execed(process, command(record), record._time_ns)
+            return None
+        event, ran = self._records.exec(record)
         if self._prepared:
             self._set_credentials(event, record)
-        if self._walks:
-            self._walks.pop((record.pid, record.start_boottime_ns, record.old_tid), None)
-        self.processes.execed((record.pid, record.start_boottime_ns), command, event.boottime_ns)
+        self.processes.execed(process, ran, event.boottime_ns)
         return event
 
     def _fail(self, record: Any) -> ProcessEvent:
@@ -194,6 +201,15 @@ class Stream:
         child = (record.child_pid, record.child_start_boottime_ns)
         _set_command(event, self.processes.forked((record.pid, record.start_boottime_ns), child))
         return event
+
+    # Those of processes that the kernel's side didn't select: others are joined to them.
+
+    def _child(self, record: Any) -> None:
+        child = (record.child_pid, record.child_start_boottime_ns)
+        self.processes.forked((record.pid, record.start_boottime_ns), child)
+
+    def _gone(self, record: Any) -> None:
+        self.processes.ended((record.pid, record.start_boottime_ns))
 
     def _exit(self, record: Any) -> ProcessEvent | None:
         identity = (record.pid, record.start_boottime_ns)

@@ -75,10 +75,10 @@ def _hooks(failed: bool, settles: bool) -> list[str]:
     return hooks
 
 
-def _run(package: snoopkit.Package, hooks: list[str], groups: dict[str, bool], **how: Any) -> snoopkit.Snoop:
-    how["options"] = groups
+def _run(package: snoopkit.Package, hooks: list[str], options: dict[str, Any], **how: Any) -> snoopkit.Snoop:
+    how["options"] = options
     try:
-        if any(groups.values()):
+        if any(options.values()):
             more = [f"{name}_more" for name in _ALWAYS]
             return snoopkit.run(package, enable=[*more, *hooks], disable=_ALWAYS, **how)
         return snoopkit.run(package, enable=hooks, **how)
@@ -172,7 +172,10 @@ class Trace:
 
             hooks.append(LIST)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        self._snoop = _run(package, hooks, groups, buffer_bytes=buffer_bytes, transport=transport)
+        # Whoever follows a family needs the forks of all.
+        decided = self._filter.kernel_options if self._filter and not follows else {}
+        options = {**groups, **decided}
+        self._snoop = _run(package, hooks, options, buffer_bytes=buffer_bytes, transport=transport)
         self._accounts = _Accounts(self._snoop.maps["outputs"])
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
@@ -193,7 +196,7 @@ class Trace:
                 begun = {
                     (record.child_pid, record.child_start_boottime_ns // TICK_NS)
                     for record in records
-                    if record._struct == "fork_event"
+                    if record._struct in ("fork_event", "child_event")
                 }
                 older = [event for event, ticks in found if (event.pid, ticks) not in begun]
                 if self._following is not None:

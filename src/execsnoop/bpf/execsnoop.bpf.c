@@ -25,30 +25,24 @@ const volatile _Bool with_capabilities = 0;
 
 #include "records.h"
 #include "identity.h"
+#include "filter.h"
 #include "argv.h"
 #include "files.h"
 #include "accounts.h"
 #include "failed.h"
 
-static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_tid,
-				struct linux_binprm *bprm, const _Bool typed, const _Bool more)
+/* Which program it is; returns how many bytes of the tail are in use. */
+static __always_inline __u32 describe_program(struct exec_event *event, volatile __u64 *slot_used,
+					      __u32 used, struct task_struct *task,
+					      struct linux_binprm *bprm, const _Bool typed,
+					      const _Bool more)
 {
-	struct exec_slot *slot = take_exec_slot(EXEC);
-	struct exec_event *event;
-	const char *filename, *interpreter;
-	__u32 used;
+	const char *filename = GET(typed, bprm, filename);
+	const char *interpreter = GET(typed, bprm, interp);
 
-	if (!slot)
-		return 0;
-	event = (struct exec_event *)slot->record;
-	__builtin_memset(event, 0, sizeof(*event));
-	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXEC, more);
 	event->how = file_kind(GET(typed, bprm, file), typed);
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		event->how |= IS_SECURE;
-	event->old_tid = old_tid;
-	filename = GET(typed, bprm, filename);
-	interpreter = GET(typed, bprm, interp);
 	event->filename_size_bytes =
 		add_text(event, used, filename, FILENAME_CAPACITY_BYTES, FILENAME_TRUNCATED);
 	used += event->filename_size_bytes;
@@ -62,8 +56,30 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 	if (more && with_capabilities)
 		describe_capabilities(event, task);
 	if (more && with_paths) {
-		slot->used = used;
-		used = add_paths(event, &slot->used, task, bprm);
+		*slot_used = used;
+		used = add_paths(event, slot_used, task, bprm);
+	}
+	return used;
+}
+
+static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_tid,
+				struct linux_binprm *bprm, const _Bool typed, const _Bool more)
+{
+	struct exec_slot *slot = take_exec_slot(EXEC);
+	struct exec_event *event;
+	__u32 used;
+
+	if (!slot)
+		return 0;
+	event = (struct exec_event *)slot->record;
+	__builtin_memset(event, 0, sizeof(*event));
+	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXEC, more);
+	event->old_tid = old_tid;
+	if (more && selects && !is_selected((struct process_event *)event, event->tail)) {
+		event->header.flags |= UNSELECTED;
+		event->cgroup_size_bytes = event->cgroup_v1_size_bytes = used = 0;
+	} else {
+		used = describe_program(event, &slot->used, used, task, bprm, typed, more);
 	}
 	event->argv_captured_bytes = add_argv(event, task, used);
 	used += __builtin_offsetof(struct exec_event, tail) + event->argv_captured_bytes;
@@ -132,6 +148,19 @@ static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clon
 	event->child_pid = GET(typed, child, tgid);
 	event->child_start_boottime_ns = GET(typed, child, start_boottime);
 	event->clone_flags = clone_flags;
+	if (more && selects && !is_selected((struct process_event *)event, event->tail)) {
+		struct child_event short_event = {
+			.header.type = CHILD,
+			.start_boottime_ns = event->start_boottime_ns,
+			.pid = event->pid,
+			.child_pid = event->child_pid,
+			.child_start_boottime_ns = event->child_start_boottime_ns,
+		};
+
+		snoopkit_output(ctx, &life, &outputs, &short_event.header, sizeof(short_event));
+		give_back(&slot->busy);
+		return 0;
+	}
 	barrier_var(used);
 	if (used > CGROUPS_CAPACITY_BYTES)
 		used = 0;
@@ -177,6 +206,17 @@ static __always_inline int end(unsigned long long *ctx, struct task_struct *task
 		return 0;
 	event = (struct exit_event *)slot->record;
 	used = describe((struct process_event *)event, event->tail, &slot->used, task, EXIT, more);
+	if (more && selects && !is_selected((struct process_event *)event, event->tail)) {
+		struct gone_event short_event = {
+			.header.type = GONE,
+			.start_boottime_ns = event->start_boottime_ns,
+			.pid = event->pid,
+		};
+
+		snoopkit_output(ctx, &life, &outputs, &short_event.header, sizeof(short_event));
+		give_back(&slot->busy);
+		return 0;
+	}
 	event->header.flags |= flags;
 	/* The last thread's own exit_code is often not what the parent will be told. */
 	event->status =

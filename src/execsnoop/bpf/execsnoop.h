@@ -9,6 +9,8 @@
 #define FREE 4
 #define PREPARE 5
 #define FAIL 6
+#define CHILD 7
+#define GONE 8
 
 /* header.flags: what a record doesn't tell in full */
 #define ARGV_TRUNCATED 0x01
@@ -22,6 +24,7 @@
 #define CGROUP_TRUNCATED 0x100
 #define EXE_TRUNCATED 0x200
 #define CWD_TRUNCATED 0x400
+#define UNSELECTED 0x800 /* an exec that no filter lets through: nothing but argv is told */
 
 /* exec_event.how */
 #define IS_SCRIPT 0x01  /* interpreter is what runs instead of the file asked for */
@@ -174,5 +177,22 @@ struct free_event {
 	__u32 unused;
 	ACCOUNT_MEMBERS
 } SNOOPKIT_EVENT(life, FREE);
+
+/* Of processes that no filter lets through, what joining others to them needs: one made another, */
+struct child_event {
+	struct snoopkit_header header;
+	__u64 start_boottime_ns;
+	__u32 pid;
+	__u32 child_pid;
+	__u64 child_start_boottime_ns;
+} SNOOPKIT_EVENT(life, CHILD);
+
+/* or is gone. */
+struct gone_event {
+	struct snoopkit_header header;
+	__u64 start_boottime_ns;
+	__u32 pid;
+	__u32 unused;
+} SNOOPKIT_EVENT(life, GONE);
 
 #endif

@@ -58,6 +58,10 @@ static __always_inline int fail(void *ctx, long error, _Bool is_execveat, _Bool 
 	event = (struct fail_event *)slot->record;
 	__builtin_memset(event, 0, sizeof(*event));
 	used = describe((struct process_event *)event, event->tail, &slot->used, task, FAIL, 1);
+	if (selects && !is_selected((struct process_event *)event, event->tail)) {
+		give_back(&slot->busy);
+		return 0;
+	}
 	event->error = -error;
 	event->dirfd = -100;
 	if (is_execveat) {

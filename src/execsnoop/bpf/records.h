@@ -35,7 +35,7 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } life SEC(".maps");
 
-SNOOPKIT_LOSSES(outputs, 8);
+SNOOPKIT_LOSSES(outputs, 9);
 
 struct exec_slot {
 	__u64 busy;

@@ -62,7 +62,7 @@ class Bounds:
             # As a record has it: from the leaf to the root.
             reversed_path = b"".join(name + b"/" for name in reversed(_encoded(self.cgroup[1:]).split(b"/")))
             if len(reversed_path) <= _CGROUP_BYTES and b"\0" not in reversed_path:
-                options["under_cgroup"] = reversed_path
+                options |= {"under_cgroup": reversed_path, "under_cgroup_bytes": len(reversed_path)}
         return {"selects": True, **options} if options else {}
 
 
