@@ -53,6 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
     "render": SEAM | {"_decode", "events"},
     "batch": SEAM | {"_decode", "events", "columns", "render"},
+    "stubs": SEAM,
     # where it is wired
     "session": SEAM
     | LIVE

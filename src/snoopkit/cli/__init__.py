@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "load a package, attach it and print its events",
     "doctor": "try what this machine can do",
     "new": "make a small project that builds and runs at once",
+    "stubs": "write a package's events, maps and options down for type checkers",
     "inspect": "show what a package has, needs and may do",
 }
 
