@@ -86,13 +86,15 @@ def compile_package(
     include: Sequence[Path] = (),
     define: Sequence[str] = (),
     header_only: bool = False,
+    is_part: bool = False,
     log: Callable[[str], None] | None = None,
     files: set[str] | None = None,
 ) -> tuple[Package, str]:
     """As `build`; returns clang's warnings beside the package, tells `log` which command it runs, and adds the paths of
     what clang read to `files`.
 
-    `header_only` says that the source is itself the header: the package has its structs and no program.
+    `header_only` says that the source is itself the header: the package has its structs and no program. `is_part`, that
+    it will be linked with others: it may be without programs, and needs the header only if it includes it.
     """
     source = os.fspath(source)
     header = source if header_only else header
@@ -102,7 +104,7 @@ def compile_package(
             raise CompileError(f"{path}: there is no such file")
     compiler = find_clang(clang)
     with tempfile.TemporaryDirectory(prefix="snoopkit-") as scratch:
-        job = _Job(compiler, source, header, scratch, log)
+        job = _Job(compiler, source, header, scratch, log, is_part)
         job.flags += [f"-D{text}" for text in define]
         for folder in include:
             job.include(folder)
@@ -112,7 +114,9 @@ def compile_package(
         data = job.run(vmlinux, btf)
         if files is not None:
             files |= job.files()
-    return _package(data, source, header), job.diagnostics
+        if is_part and not job.includes_header():
+            header = None
+    return _package(data, source, header, is_part), job.diagnostics
 
 
 def object_name(source: Path) -> str:
@@ -158,8 +162,15 @@ class _Job:
     """One compilation. All that it writes goes into `scratch`, a private folder."""
 
     def __init__(
-        self, clang: str, source: str, header: str | None, scratch: str, log: Callable[[str], None] | None
+        self,
+        clang: str,
+        source: str,
+        header: str | None,
+        scratch: str,
+        log: Callable[[str], None] | None,
+        is_part: bool,
     ) -> None:
+        self.is_part = is_part
         self.clang = clang
         self.log = log
         self.scratch = scratch
@@ -197,7 +208,7 @@ class _Job:
                 hint=_hint(text),
                 diagnostics=self.diagnostics,
             )
-        if self.header is not None and not self.includes_header():
+        if self.header is not None and not self.is_part and not self.includes_header():
             raise CompileError(
                 f"{self.header}: {os.path.join(self.user_folder, self.source_name)} doesn't include it",
                 hint="the event's struct must be the one that the program fills",
@@ -380,7 +391,7 @@ def _hint(diagnostics: str) -> str | None:
 # From the object to the package
 
 
-def _package(data: bytes, source: str, header: str | None) -> Package:
+def _package(data: bytes, source: str, header: str | None, is_part: bool) -> Package:
     try:
         elf = Elf.parse(data)
         section = elf.section(".BTF")
@@ -392,7 +403,7 @@ def _package(data: bytes, source: str, header: str | None) -> Package:
         section = elf.section(".BTF")
         assert section is not None
         btf = Btf.parse(section.data)
-        if not elf.programs() and source != header:
+        if not elf.programs() and source != header and not is_part:
             raise CompileError(
                 f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'
             )

@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "anchors": SEAM,
     "annotations": SEAM,
     "skeleton": SEAM | {"anchors"},
+    "linker": SEAM | {"skeleton"},
     "compiler": SEAM | {"anchors", "annotations", "skeleton"},
     # run half: no compiler
     "_core": {"errors", "record", "_libbpf", "_system"},
@@ -67,6 +68,7 @@ LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "sources": {"compiler", "skeleton"},
     "doctor": {"compiler"},
+    "linker": {"_core"},  # libbpf's linker, where there are several sources
 }
 EVERYTHING = {
     "cli",

@@ -1,4 +1,4 @@
-"""`snoopkit build`: a C source and its header to a package."""
+"""`snoopkit build`: C sources and their header to a package."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import os
 import sys
 
-from ..compiler import compile_package
+from ..compiler import compile_package, object_name
+from ..errors import CompileError
 from .command import command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ..package import Package
 
 __all__ = ["main"]
 
@@ -19,11 +22,16 @@ __all__ = ["main"]
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="snoopkit build",
-        description="Compile an eBPF source to a package. HEADER defines the struct of its events.",
+        usage="%(prog)s [OPTIONS] SOURCE.bpf.c … [HEADER.h]",
+        description="Compile an eBPF source to a package. HEADER.h defines the struct of its events.",
         allow_abbrev=False,
     )
-    parser.add_argument("source", metavar="SOURCE.bpf.c")
-    parser.add_argument("header", metavar="HEADER.h", nargs="?")
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE.bpf.c",
+        nargs="+",
+        help="several are linked; HEADER.h may stand behind them",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="default: package.json beside the source")
     kernel = parser.add_mutually_exclusive_group()
     kernel.add_argument(
@@ -48,23 +56,37 @@ def parser() -> argparse.ArgumentParser:
 @command("snoopkit build")
 def main(argv: Sequence[str]) -> int | None:
     options = parser().parse_args(argv)
+    header = None if options.sources[-1].endswith(".c") else options.sources.pop()
+    if not options.sources:
+        raise CompileError(f"{header}: there is no source", hint="a source is called NAME.c")
+    packages = [_compiled(source, header, options) for source in options.sources]
+    package = packages[0]
+    if len(packages) > 1:
+        from ..linker import link
+
+        package = link(packages, object_name(options.sources[0]))
+    for warning in package.warnings:
+        print(f"snoopkit build: warning: {warning}", file=sys.stderr)
+    path = options.output or os.path.join(os.path.dirname(options.sources[0]), "package.json")
+    package.write(path)
+    print(path)
+    return None
+
+
+def _compiled(source: str, header: str | None, options: argparse.Namespace) -> Package:
     package, diagnostics = compile_package(
-        options.source,
-        options.header,
+        source,
+        header,
         clang=options.clang,
         btf=options.btf,
         vmlinux=options.vmlinux,
         include=options.include,
         define=options.define,
+        is_part=len(options.sources) > 1,
         log=_log if options.verbose else None,
     )
     sys.stderr.write(diagnostics)
-    for warning in package.warnings:
-        print(f"snoopkit build: warning: {warning}", file=sys.stderr)
-    path = options.output or os.path.join(os.path.dirname(options.source), "package.json")
-    package.write(path)
-    print(path)
-    return None
+    return package
 
 
 def _log(text: str) -> None:
