@@ -33,9 +33,11 @@ HELP = (
         "snoopkit.events",
         "snoopkit.layout",
         "snoopkit.render",
+        "snoopkit.render.cells",
         "snoopkit.render.clock",
         "snoopkit.render.output",
         "snoopkit.render.writers",
+        "snoopkit.samples",
     }
 )
 # A package is JSON, and its object is compressed.

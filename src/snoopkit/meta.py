@@ -157,7 +157,12 @@ _DATA_SECTIONS = _list(_object({"name": _text, "variables": _or_null(_list(_VARI
 
 _SAMPLE = _object(
     {"interval": _uint32},
-    {"type": _one_of("default_kv", "log2_hist", "linear_hist"), "unit": _text, "clear_map": _flag},
+    {
+        "type": _one_of("default_kv", "log2_hist", "linear_hist"),
+        "unit": _text,
+        "clear_map": _flag,
+        "per_cpu": _flag,
+    },
 )
 _CUSTOM_MEMBER = _object({"name": _text, "offset": _uint32, "btf_type_id": _type_id})
 _EXPORT_CONFIG = _either(

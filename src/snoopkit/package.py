@@ -85,6 +85,11 @@ class MapSpec:
         self.value_type_id = 0
         self.extras: dict[str, Any] = {}
 
+    @property
+    def sample(self) -> dict[str, Any] | None:
+        """How the map is to be looked at from time to time, if it is: see `sampling`."""
+        return self.extras.get("sample")
+
     def __repr__(self) -> str:
         return f"<MapSpec {self.name} of type {self.type}>"
 

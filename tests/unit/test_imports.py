@@ -52,7 +52,9 @@ ARROWS: dict[str, set[str]] = {
     "columns": {"layout", "_decode"},
     "encode": {"layout"},
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
-    "render": SEAM | {"_decode", "events"},
+    "samples": set(),
+    "render": SEAM | {"_decode", "events", "samples"},
+    "sampling": {"events", "maps", "samples"},
     "batch": SEAM | {"_decode", "events", "columns", "render"},
     "stubs": SEAM,
     # where it is wired

@@ -46,7 +46,7 @@ class Fake:
 
     def __init__(self, *structs: layout.StructType) -> None:
         specs = [SimpleNamespace(struct=each, tail_member=None, map="events") for each in structs]
-        self.package: Any = SimpleNamespace(event_specs=specs)
+        self.package: Any = SimpleNamespace(event_specs=specs, maps={})
         self.classes: dict[str, Any] = {}
         self.event_types: dict[tuple[str, str], EventProgram] = {}
         for each in structs:

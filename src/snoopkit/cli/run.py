@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..package import Package
     from ..render.writers import Writer
     from ..session import Snoop
+    from .live import Source
 
 __all__ = ["main", "run_package"]
 
@@ -115,7 +116,16 @@ def run_package(
             pid=args.pid,
             btf=args.btf,
         )
-        return live.run(snoop, writer(args, snoop))
+        return live.run(_with_samples(snoop), writer(args, snoop))
+
+
+def _with_samples(snoop: Snoop) -> Source:
+    """What a live run reads: the maps that the source wants sampled, too."""
+    if not any(spec.sample for spec in snoop.package.maps.values()):
+        return snoop
+    from ..sampling import Sampled
+
+    return Sampled(snoop)
 
 
 def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:

@@ -7,9 +7,10 @@ newline included, or b"" for nothing). `Table`, `JsonLines` and `Csv` are the wr
 from __future__ import annotations
 
 from .._decode import base64, display, is_lossy, json, quote
+from .cells import Column
 from .clock import WallClock
 from .output import Output
-from .writers import Column, Csv, JsonLines, Table, csv_row, writer
+from .writers import Csv, JsonLines, Table, csv_row, writer
 
 __all__ = [
     "Column",

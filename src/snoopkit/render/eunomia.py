@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from .._decode import display, json
 from ..events import Lost
-from ..layout import ArrayType, CType, EnumType, StructType
+from ..layout import ArrayType, CType, EnumType, StructType, c_type
+from ..samples import Histogram, Sample
 from .clock import WallClock
+from .histogram import linear_bars, log2_bars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +30,21 @@ class EunomiaText:
         self._clock = WallClock()
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._headings: dict[str, tuple[str, list[int]]] = {}
+        self._sampled = _SampledTypes(package)
         self._shown = next(iter(self._types), "")
 
     def header(self) -> bytes:
-        return self._heading(self._shown)[0].encode() + b"\n" if self._shown else b""
+        if self._shown:
+            return self._heading(self._shown)[0].encode() + b"\n"
+        return self._sampled.header()
 
     def row(self, event: Any) -> bytes:
         if isinstance(event, Lost):
             return b""  # stdout has their rows only; the summary tells of losses, the status too
+        if isinstance(event, Sample):
+            return self._sample(event)
+        if isinstance(event, Histogram):
+            return self._histogram(event)
         again = b""
         if event._struct != self._shown:  # their runner prints one type only; ours says which columns follow
             self._shown = event._struct
@@ -45,8 +54,25 @@ class EunomiaText:
         values = tree(self._types[event._struct], event)
         for start, value in zip(starts, values.values(), strict=True):
             line = line.ljust(start) if start > len(line) else line + " "
-            line += display(value) if isinstance(value, str) else json(value).decode()
+            line += _bare(value)
         return again + line.encode("utf-8", "backslashreplace") + b"\n"
+
+    def _sample(self, found: Sample) -> bytes:
+        if found.is_empty:
+            return b""
+        entry = self._sampled.entry(found)
+        key, value = json(entry["key"]).decode(), json(entry["value"]).decode()
+        return f"{self._clock.local(found._time_ns)[:8]} {key} {value}\n".encode("utf-8", "backslashreplace")
+
+    def _histogram(self, found: Histogram) -> bytes:
+        lines = []
+        if found.key is not None:
+            key = self._sampled.entry(found)["key"]
+            lines.append(f"key =  {_bare(next(iter(key.values())) if len(key) == 1 else key)}")
+        lines += [f"{name} = {_bare(value)}" for name, value in found.members.items()]
+        draw = linear_bars if found.is_linear else log2_bars
+        lines += ["", *draw(found.slots, found.unit or "(unit)"), ""]
+        return "".join([f"{line}\n" for line in lines]).encode("utf-8", "backslashreplace")
 
     def _heading(self, name: str, fields: tuple[str, ...] | None = None) -> tuple[str, list[int]]:
         known = self._headings.get(name)
@@ -64,14 +90,60 @@ class EunomiaJson:
 
     def __init__(self, package: Package) -> None:
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
+        self._sampled = _SampledTypes(package)
 
     def header(self) -> bytes:
         return b""
 
     def row(self, event: Any) -> bytes:
-        if isinstance(event, Lost):
+        if isinstance(event, Lost) or (isinstance(event, Sample) and event.is_empty):
             return b""
+        if isinstance(event, (Sample, Histogram)):
+            return json(_sorted(self._sampled.entry(event))) + b"\n"
         return json(_sorted(tree(self._types[event._struct], event))) + b"\n"
+
+
+class _SampledTypes:
+    """What keys and values of sampled maps are, by the map's name."""
+
+    def __init__(self, package: Package) -> None:
+        self._types = {
+            name: (c_type(package.btf, spec.key_type_id), c_type(package.btf, spec.value_type_id))
+            for name, spec in package.maps.items()
+            if spec.sample and spec.key_type_id and spec.value_type_id
+        }
+
+    def header(self) -> bytes:
+        """TIME, and the members of key and value of the first of these maps."""
+        for types in self._types.values():
+            names = [name for ctype in types for name in _names(ctype)]
+            return ("TIME     " + "".join([f"{name.upper():<6} " for name in names]) + "\n").encode()
+        return b""
+
+    def entry(self, found: Sample | Histogram) -> dict[str, Any]:
+        """Key and value, each an object; what has no members goes by its type's name."""
+        key, value = self._types.get(found._map, (None, None))
+        if isinstance(found, Histogram):
+            return {"key": _object(key, found.key), "value": {**found.members, "slots": found.slots}}
+        return {"key": _object(key, found.key), "value": _object(value, found.value)}
+
+
+def _names(ctype: CType) -> list[str]:
+    return [member.name for member in ctype.members] if isinstance(ctype, StructType) else [ctype.spelling]
+
+
+def _object(ctype: CType | None, value: Any) -> dict[str, Any]:
+    if isinstance(ctype, StructType):
+        return tree(ctype, value)
+    if isinstance(value, bytes):
+        value = value.hex()
+    if isinstance(value, tuple):
+        value = list(value)
+    return {ctype.spelling if ctype is not None else "bytes": _value(ctype, value)}
+
+
+def _bare(value: Any) -> str:
+    return display(value) if isinstance(value, str) else json(value).decode()
 
 
 def tree(struct: StructType, values: Any) -> dict[str, Any]:

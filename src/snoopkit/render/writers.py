@@ -1,22 +1,26 @@
-"""The writers for any package: an aligned table, JSON lines, CSV."""
+"""The writers for any package: an aligned table, JSON lines, CSV. Samples come from a part that is loaded when the
+first of them does."""
 
 from __future__ import annotations
 
-from .._decode import display, json, quote
+from .._decode import display, json
 from ..errors import OptionError
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType
+from ..samples import Histogram, Sample
+from .cells import Aligner, Column, cell
 from .clock import WallClock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Any, Protocol
 
     from .._decode import EventProgram
     from ..batch import Batch
     from ..package import Package
     from ..session import Snoop
+    from .samples import SampleRows
 
     class Writer(Protocol):
         def header(self) -> bytes: ...
@@ -24,37 +28,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Column", "Csv", "JsonLines", "Table", "csv_row", "writer"]
-
-
-class Column:
-    """A table's column: its heading, the width it starts with, and whether its cells stand to the right."""
-
-    __slots__ = ("heading", "is_right", "width")
-
-    def __init__(self, heading: str, width: int = 0, *, is_right: bool = False) -> None:
-        self.heading = heading
-        self.width = max(width, len(heading))
-        self.is_right = is_right
-
-
-class Aligner:
-    """Lays cells out in columns. A cell that is too wide widens its column for the rows that follow, up to
-    `most`; the last column is never padded."""
-
-    def __init__(self, columns: Sequence[Column], most: int = 40) -> None:
-        self.columns = list(columns)
-        self.most = most
-
-    def header(self) -> bytes:
-        return self.line([column.heading for column in self.columns])
-
-    def line(self, cells: Iterable[str]) -> bytes:
-        parts = []
-        for column, cell in zip(self.columns, cells, strict=True):
-            if len(cell) > column.width:
-                column.width = min(len(cell), max(self.most, column.width))
-            parts.append(cell.rjust(column.width) if column.is_right else cell.ljust(column.width))
-        return " ".join(parts).rstrip(" ").encode("utf-8", "backslashreplace") + b"\n"
 
 
 class Table:
@@ -75,33 +48,31 @@ class Table:
                 Column("MEMBERS"),
             ]
         self._aligner = Aligner(columns)
+        self._sampled = [name for name, spec in package.maps.items() if spec.sample]
+        self._samples: SampleRows | None = None
 
     def header(self) -> bytes:
+        if self._sampled and not self._types:
+            return self._sample_rows().header()
         return self._aligner.header()
+
+    def _sample_rows(self) -> SampleRows:
+        if self._samples is None:
+            from .samples import SampleRows
+
+            self._samples = SampleRows(self._sampled)
+        return self._samples
 
     def row(self, event: Any) -> bytes:
         time = self._clock.local(event._time_ns)
         if isinstance(event, Lost):
             return f"{time} lost {_lost_text(event)}\n".encode()
+        if isinstance(event, (Sample, Histogram)):
+            return self._sample_rows().row(time, event)
         if self._is_single:
             return self._aligner.line([time, *(cell(value) for value in event)])
         pairs = " ".join(f"{name}={cell(value)}" for name, value in zip(event._fields, event, strict=True))
         return self._aligner.line([time, event._struct, pairs])
-
-
-def cell(value: Any) -> str:
-    """A value as a table shows it: text as it is but harmless, lists of text as a shell would quote them."""
-    if isinstance(value, str):
-        return display(value)
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return quote(value)
-    if isinstance(value, (list, tuple)):
-        if hasattr(value, "_asdict"):
-            value = value._asdict()
-        return json(value).decode()
-    return str(value)
 
 
 def _column(name: str, ctype: CType) -> Column:
@@ -139,6 +110,10 @@ class JsonLines:
         time = self._clock.rfc3339(event._time_ns)
         if isinstance(event, Lost):
             return json(event._json(time)) + b"\n"
+        if isinstance(event, (Sample, Histogram)):
+            from .samples import sample_json
+
+            return sample_json(time, event)
         program: EventProgram = self._types[event._map, event._struct]
         data, raw = program.json(event)
         head = json(
@@ -176,10 +151,20 @@ class Csv:
         if isinstance(event, Lost):
             found = event._json(time)
             return csv_row([found.get(key) for key in self.KEYS])
+        if isinstance(event, (Sample, Histogram)):
+            return self._sample(time, event)
         data, raw = self._types[event._map, event._struct].json(event)
         return csv_row(
             ["event", time, event._map, _cpu(event), event._struct, data.decode(), *[None] * 3, raw or None]
         )
+
+    def _sample(self, time: str, found: Sample | Histogram) -> bytes:
+        from .samples import sample_data
+
+        if isinstance(found, Sample) and found.is_empty:
+            return b""
+        data = json(sample_data(found)).decode()
+        return csv_row([found._struct, time, found._map, _cpu(found), None, data, *[None] * 4])
 
 
 def csv_row(cells: Iterable[object]) -> bytes:
