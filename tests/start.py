@@ -75,6 +75,7 @@ LIVE = (
         "snoopkit.options",
         "snoopkit.package",
         "snoopkit.session",
+        "snoopkit.targets",
         "snoopkit.transport",
     }
 )

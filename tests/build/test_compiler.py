@@ -513,7 +513,10 @@ def test_no_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tag", "expected"),
     [
-        ("snoopkit.event:nowhere", "struct event: no perf event array or ring buffer is called 'nowhere'"),
+        (
+            "snoopkit.event:nowhere",
+            "struct event: no perf event array, ring buffer or iterator is called 'nowhere'",
+        ),
         ("snoopkit.event:events:a==1", "struct event: the tag 'snoopkit.event:events:a==1' isn't understood"),
         ("snoopkit.event:events:b=1", "struct 'event' has no member 'b'"),
         ("snoopkit.event:events:c=256", "256 doesn't fit 'c'"),
