@@ -90,15 +90,18 @@ def test_it_can_be_imported(folder: Path) -> None:
 def test_members_are_those_of_real_events() -> None:
     """Tails, nested structs and everything else that execsnoop's package has."""
     package = snoopkit.Package.read(SHIPPED)
-    classes = {}
+    members = {}
     for node in ast.parse(module(package)).body:
         if isinstance(node, ast.ClassDef):
-            lines = [line.target for line in node.body if isinstance(line, ast.AnnAssign)]
-            classes[node.name] = [target.id for target in lines if isinstance(target, ast.Name)]
+            lines = {
+                ast.unparse(n.target): ast.unparse(n.annotation)
+                for n in node.body
+                if isinstance(n, ast.AnnAssign)
+            }
+            place = lines.get("_map"), lines.get("_struct")
+            members[place] = [name for name in lines if not name.startswith("_")]
     _, types = events.decoder(package, list(package.events))
-    assert len(types) == len(package.event_specs)
-    for (_, struct), compiled in types.items():
-        name = "".join(word.capitalize() for word in struct.split("_"))
-        assert [member for member in classes[name] if not member.startswith("_")] == list(
-            compiled.cls._fields
-        )
+    assert len(types) > 3
+    for (map_name, struct), compiled in types.items():
+        place = f"Literal[{map_name!r}]", f"Literal[{struct!r}]"
+        assert members[place] == list(compiled.cls._fields)
