@@ -93,11 +93,8 @@ def test_members_are_those_of_real_events() -> None:
     members = {}
     for node in ast.parse(module(package)).body:
         if isinstance(node, ast.ClassDef):
-            lines = {
-                ast.unparse(n.target): ast.unparse(n.annotation)
-                for n in node.body
-                if isinstance(n, ast.AnnAssign)
-            }
+            named = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            lines = {ast.unparse(line.target): ast.unparse(line.annotation) for line in named}
             place = lines.get("_map"), lines.get("_struct")
             members[place] = [name for name in lines if not name.startswith("_")]
     _, types = events.decoder(package, list(package.events))
