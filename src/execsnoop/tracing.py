@@ -117,9 +117,9 @@ class _Accounts:
     """The final accounts of processes that the kernel had no room for. They are no events: an exit that got none says
     so, and a notice of loss is to count what is missing from the stream."""
 
-    def __init__(self, outputs: Any) -> None:
+    def __init__(self, snoop: snoopkit.Snoop) -> None:
         self.lost = 0
-        self._outputs = outputs
+        self._snoop = snoop
         self._left_out: dict[int, int] = {}  # by CPU
 
     def leave_out(self, notice: snoopkit.Lost) -> bool:
@@ -127,7 +127,8 @@ class _Accounts:
         if notice._map == "life" and notice.cause == "buffer_full":
             before = self._left_out.get(notice._cpu, 0)
             # Those that were counted since the notice was made are left out of a later one.
-            more = min(self._outputs[_FREE][notice._cpu].failed - before, notice.count)
+            failed = self._snoop.maps["outputs"][_FREE][notice._cpu].failed
+            more = min(failed - before, notice.count)
             self._left_out[notice._cpu] = before + more
             self.lost += more
             notice.count -= more
@@ -176,7 +177,7 @@ class Trace:
         decided = self._filter.kernel_options if self._filter and not follows else {}
         options = {**groups, **decided}
         self._snoop = _run(package, hooks, options, buffer_bytes=buffer_bytes, transport=transport)
-        self._accounts = _Accounts(self._snoop.maps["outputs"])
+        self._accounts = _Accounts(self._snoop)
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
             sees_credentials="on_prepare" in hooks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock, get_ident
 from time import monotonic
 
-from . import _core, attach as attaching, events, iterators, loader, targets, transport as transports
+from . import _core, attach as attaching, events, loader, targets, transport as transports
 from .events import Lost
 from .package import Package
 
@@ -209,22 +209,25 @@ class Snoop:
         record's size can't be true.
         """
         from .batch import Batch
+        from .iterators import index
 
         if program not in self.package.iterators:
             raise ValueError(f"the package doesn't say what program {program!r} would write")
         began_ns = _core.boottime_ns()
         data = self.read_iterator(program)
         number = len(self.package.events) + list(self.package.iterators).index(program)
-        index = iterators.index(self.package, program, data, began_ns, number)
-        return Batch(memoryview(data), memoryview(index), [], self._decoder, self._count_undecodable)
+        found = index(self.package, program, data, began_ns, number)
+        return Batch(memoryview(data), memoryview(found), [], self._decoder, self._count_undecodable)
 
     def read_iterator(self, program: str) -> bytes:
         """What the BPF iterator `program` writes now, from the first of what it goes over to the last: its text, where
         it uses BPF_SEQ_PRINTF. Errors are those of `iterate`.
         """
+        from .iterators import read
+
         self._reader()
         with self._closing:  # which another thread may want to do
-            return iterators.read(self._loaded(), program)
+            return read(self._loaded(), program)
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].
