@@ -170,6 +170,7 @@ def _add_views(group: argparse._ArgumentGroup) -> None:
     )
 
 
+@snoopkit.command("execsnoop")
 def _selftest(argv: Sequence[str]) -> int:
     import argparse
 

@@ -111,9 +111,9 @@ class TestAccounts:
     @pytest.mark.own_root  # what is in memory is never written
     def test_blocks_are_wait4s(self, marker: str, tmp_path: Path) -> None:
         code = (
-            "import os, sys; pid = os.posix_spawn('/bin/dd', ['dd', *sys.argv[2:]], os.environ)\n"
-            "used = os.wait4(pid, 0)[2]; print(pid, used.ru_inblock, used.ru_oublock)"
-        )
+            "import os, sys, time; pid = os.posix_spawn('/bin/dd', ['dd', *sys.argv[2:]], os.environ)\n"
+            "used = os.wait4(pid, 0)[2]; print(pid, used.ru_inblock, used.ru_oublock); time.sleep(0.3)"
+        )  # who watches stops with this one, and the final account comes some time behind the reaping
         words = ("if=/dev/zero", f"of={tmp_path}/file", "bs=64k", "count=20", "conv=fsync", "status=none")
         events, printed = watch(sys.executable, "-c", code, marker, *words, options={"settle": 2.0})
         pid, read, written = map(int, printed.split())
