@@ -31,6 +31,18 @@ const volatile _Bool with_capabilities = 0;
 #include "accounts.h"
 #include "failed.h"
 
+extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym __weak;
+
+/* The same typed pointer, without the verifier's trust, which none of the programs needs: for every
+ * pointer read through a trusted one it searches all of the kernel's types for names, four times.
+ * That took most of the time of a start.
+ */
+#define PLAIN(pointer)                                                                             \
+	(bpf_core_enum_value_exists(enum bpf_type_flag, PTR_TRUSTED)                               \
+		 ? (typeof(pointer))bpf_rdonly_cast((pointer),                                     \
+						    bpf_core_type_id_kernel(typeof(*(pointer))))   \
+		 : (pointer))
+
 /* Which program it is; returns how many bytes of the tail are in use. */
 static __always_inline __u32 describe_program(struct exec_event *event, volatile __u64 *slot_used,
 					      __u32 used, struct task_struct *task,
@@ -96,13 +108,14 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
 {
-	return exec(ctx, task, old_tid, bprm, 1, 0);
+	return exec(ctx, PLAIN(task), old_tid, PLAIN(bprm), 1, 0);
 }
 
 /* Since 6.10, and the only hook where the credentials before an exec and after it are both there. */
 static __always_inline int prepare(void *ctx, struct linux_binprm *bprm, const _Bool typed)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *current = bpf_get_current_task_btf();
+	struct task_struct *task = typed ? PLAIN(current) : current;
 	struct task_struct *leader = task->group_leader;
 	const struct cred *before = task->cred, *after = GET(typed, bprm, cred);
 	struct prepare_event event = {};
@@ -126,12 +139,13 @@ static __always_inline int prepare(void *ctx, struct linux_binprm *bprm, const _
 SEC("?tp_btf/sched_prepare_exec")
 int BPF_PROG(on_prepare, struct task_struct *task, struct linux_binprm *bprm)
 {
-	return prepare(ctx, bprm, 1);
+	return prepare(ctx, PLAIN(bprm), 1);
 }
 
 static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clone_flags,
 				const _Bool typed, const _Bool more)
 {
+	struct task_struct *current = bpf_get_current_task_btf();
 	struct life_slot *slot;
 	struct fork_event *event;
 	__u32 used;
@@ -144,7 +158,7 @@ static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clon
 		return 0;
 	event = (struct fork_event *)slot->record;
 	used = describe((struct process_event *)event, event->tail, &slot->used,
-			bpf_get_current_task_btf(), FORK, more);
+			typed ? PLAIN(current) : current, FORK, more);
 	event->child_pid = GET(typed, child, tgid);
 	event->child_start_boottime_ns = GET(typed, child, start_boottime);
 	event->clone_flags = clone_flags;
@@ -173,7 +187,7 @@ static __always_inline int fork(void *ctx, struct task_struct *child, __u64 clon
 SEC("tp_btf/task_newtask")
 int BPF_PROG(on_fork, struct task_struct *child, unsigned long clone_flags)
 {
-	return fork(ctx, child, clone_flags, 1, 0);
+	return fork(ctx, PLAIN(child), clone_flags, 1, 0);
 }
 
 /* Runs for every thread that ends; true for the one that ends the process. Before 6.16 several
@@ -237,7 +251,9 @@ static __always_inline int end(unsigned long long *ctx, struct task_struct *task
 SEC("tp_btf/sched_process_exit")
 int on_exit(unsigned long long *ctx)
 {
-	return end(ctx, (struct task_struct *)ctx[0], 0);
+	struct task_struct *task = (struct task_struct *)ctx[0];
+
+	return end(ctx, PLAIN(task), 0);
 }
 
 /* Runs from a timer's or another interrupt, even in the midst of the other programs on its CPU: so it
@@ -261,7 +277,7 @@ static __always_inline int reaped(void *ctx, struct task_struct *task, const _Bo
 SEC("?tp_btf/sched_process_free")
 int BPF_PROG(on_free, struct task_struct *task)
 {
-	return reaped(ctx, task, 1);
+	return reaped(ctx, PLAIN(task), 1);
 }
 
 /* In the place of the three that always run, where one of the switches is on: with all that they may ask
@@ -271,19 +287,21 @@ int BPF_PROG(on_free, struct task_struct *task)
 SEC("?tp_btf/sched_process_exec")
 int BPF_PROG(on_exec_more, struct task_struct *task, int old_tid, struct linux_binprm *bprm)
 {
-	return exec(ctx, task, old_tid, bprm, 1, 1);
+	return exec(ctx, PLAIN(task), old_tid, PLAIN(bprm), 1, 1);
 }
 
 SEC("?tp_btf/task_newtask")
 int BPF_PROG(on_fork_more, struct task_struct *child, unsigned long clone_flags)
 {
-	return fork(ctx, child, clone_flags, 1, 1);
+	return fork(ctx, PLAIN(child), clone_flags, 1, 1);
 }
 
 SEC("?tp_btf/sched_process_exit")
 int on_exit_more(unsigned long long *ctx)
 {
-	return end(ctx, (struct task_struct *)ctx[0], 1);
+	struct task_struct *task = (struct task_struct *)ctx[0];
+
+	return end(ctx, PLAIN(task), 1);
 }
 
 /* Where the kernel refuses programs that know the types of what they are given. */

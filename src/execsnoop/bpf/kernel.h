@@ -31,6 +31,10 @@ enum cgroup_subsys_id {
 	memory_cgrp_id = 0, /* its value is the running kernel's */
 };
 
+enum bpf_type_flag {
+	PTR_TRUSTED = 0, /* since 6.2, as has bpf_rdonly_cast() */
+};
+
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
 #define CLONE_THREAD 0x00010000
