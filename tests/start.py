@@ -29,6 +29,7 @@ HELP = (
         "snoopkit.cli",
         "snoopkit.cli.command",
         "snoopkit.cli.live",
+        "snoopkit.commandline",
         "snoopkit.errors",
         "snoopkit.events",
         "snoopkit.layout",

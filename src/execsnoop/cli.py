@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .command import Command
 
 
-__all__ = ["main", "parser"]
+__all__ = ["main", "parser", "selftest_parser"]
 
 _MAX_SETTLE_SECONDS = 60
 _OWN_FAILURE = 125  # in front of a command, as env has it
@@ -103,16 +103,20 @@ def _show(live: snoopkit.Live, stream: TextIO, command: Command | None = None) -
     return live.run(source, writer(options.format, options.columns))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> snoopkit.CommandLine:
     """The command line, as the help, the man page and completions have it."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="execsnoop",
+    parser = snoopkit.CommandLine(
+        "execsnoop",
         description="Show every process that begins, runs another program, or ends.",
         epilog="`execsnoop selftest` proves that on this machine.",
         usage="execsnoop [OPTIONS] [-- COMMAND [ARGUMENT ...]]",
-        allow_abbrev=False,
+        examples=[
+            ("execsnoop", "every exec, fork and exit, until Ctrl-C"),
+            ("execsnoop -x -u alice", "one user's, failed execs too"),
+            ("execsnoop -o build.trace -- make -j8", "one command and all that it starts"),
+            ("execsnoop --where 'duration > 1s'", "what ran for more than a second"),
+            ("execsnoop --json | jq .argv", "one object a line, see docs/events.md"),
+        ],
     )
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     _add_selection(parser.add_argument_group("selection"))
@@ -172,21 +176,12 @@ def _add_views(group: argparse._ArgumentGroup) -> None:
 
 @snoopkit.command("execsnoop")
 def _selftest(argv: Sequence[str]) -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="execsnoop selftest",
-        description="Have programs do what tracers get wrong, and compare what execsnoop sees with what they and the "
-        "kernel tell. Takes some seconds, during which every system call on this machine takes some 50 ns longer.",
-    )
-    parser.add_argument("--json", action="store_true", help="one object a case instead of a table")
-    options = parser.parse_args(argv)
-
     import signal
 
     from . import selftest
     from .tracing import trace
 
+    options = selftest_parser().parse_args(argv)
     # So that it tidies up after itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with trace(failed=True, columns=selftest.COLUMNS) as source:
@@ -197,6 +192,16 @@ def _selftest(argv: Sequence[str]) -> int:
     else:
         print(selftest.table(rows), end="")
     return int(any(row.failed for row in rows))
+
+
+def selftest_parser() -> snoopkit.CommandLine:
+    parser = snoopkit.CommandLine(
+        "execsnoop selftest",
+        description="Have programs do what tracers get wrong, and compare what execsnoop sees with what they and the "
+        "kernel tell. Takes some seconds, during which every system call on this machine takes some 50 ns longer.",
+    )
+    parser.add_argument("--json", action="store_true", help="one object a case instead of a table")
+    return parser
 
 
 def _columns(text: str) -> tuple[str, ...]:

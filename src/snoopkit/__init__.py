@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AttachError": "errors",
     "Batch": "batch",
+    "CommandLine": "commandline",
     "CompileError": "errors",
     "DecodeError": "errors",
     "Event": "events",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .batch import Batch as Batch
     from .cli.command import command as command
     from .cli.live import Live as Live, add_live_options as add_live_options
+    from .commandline import CommandLine as CommandLine
     from .compiler import build as build
     from .errors import (
         AttachError as AttachError,

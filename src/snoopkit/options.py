@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .btf import Btf, Type
+    from .commandline import CommandLine
     from .elf import Elf
     from .package import Package
 
@@ -367,18 +368,19 @@ def printable(text: str) -> str:
 # On the command line
 
 
-def parser(package: Package, program: str) -> ArgumentParser:
+def parser(package: Package, program: str) -> CommandLine:
     """A command line for the package's own options, with what its source says about itself: `brief` (or
     `description`) above the options, `details` below, `version`."""
-    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+    from argparse import RawDescriptionHelpFormatter
+
+    from .commandline import CommandLine
 
     doc = package.doc
-    found = ArgumentParser(
-        prog=program,
+    found = CommandLine(
+        program,
         description=_paragraph(doc.get("brief") or doc.get("description")),
         epilog=_paragraph(doc.get("details")),
         formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     if doc.get("version"):
         version = _paragraph(f"{package.name} {doc['version']}")

@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "elf": TYPES,
     "cheader": {"errors", "btf", "cdecl"},
     "vmlinux": TYPES | {"cache", "cheader"},
+    "commandline": set(),
     "meta": FILES,
     "options": FILES,
     "package": SEAM - {"package"},
@@ -68,6 +69,7 @@ ARROWS: dict[str, set[str]] = {
 # What may be reached only from inside a function, when it is needed.
 LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
+    "options": {"commandline"},
     "sources": {"compiler", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources

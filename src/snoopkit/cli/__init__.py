@@ -19,6 +19,12 @@ COMMANDS = {
     "inspect": "show what a package has, needs and may do",
 }
 
+EXAMPLES = [
+    ("snoopkit new opens", "a small tool that runs, to change"),
+    ("snoopkit build tool.bpf.c tool.h", "to package.json"),
+    ("snoopkit run package.json", "its events, until Ctrl-C"),
+]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`snoopkit COMMAND …`; imports that command's module only."""
@@ -32,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"snoopkit {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"snoopkit: error: no command {arguments[0]!r}; see snoopkit --help", file=sys.stderr)
+        from ..commandline import suggestion
+
+        near = suggestion(arguments[0], COMMANDS) or "; see snoopkit --help"
+        print(f"snoopkit: error: no command {arguments[0]!r}{near}", file=sys.stderr)
         return 2
     module = __import__(f"snoopkit.cli.{arguments[0]}", fromlist=["main"])
     status: int = module.main(arguments[1:])
@@ -42,5 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def usage() -> str:
     lines = ["usage: snoopkit COMMAND …", "", "eBPF C to packages, packages to events.", "", "commands:"]
     lines += [f"  {name:10} {what}" for name, what in COMMANDS.items()]
-    lines += ["", "snoopkit COMMAND --help tells more; snoopkit --version the version."]
+    lines += ["", "snoopkit COMMAND --help tells more; snoopkit --version the version.", "", "examples:"]
+    width = max(len(typed) for typed, _ in EXAMPLES)
+    lines += [f"  {typed:{width}}  {what}" for typed, what in EXAMPLES]
     return "\n".join(lines) + "\n"

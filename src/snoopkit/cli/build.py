@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from ..commandline import CommandLine
 from ..compiler import compile_package, object_name
 from ..errors import CompileError
 from .command import command
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="snoopkit build",
+def parser() -> CommandLine:
+    parser = CommandLine(
+        "snoopkit build",
         usage="%(prog)s [OPTIONS] SOURCE.bpf.c … [HEADER.h]",
         description="Compile an eBPF source to a package. HEADER.h defines the struct of its events.",
-        allow_abbrev=False,
+        examples=[
+            ("snoopkit build tool.bpf.c tool.h", "writes package.json beside the source"),
+            ("snoopkit build a.bpf.c b.bpf.c tool.h", "two sources, one package"),
+        ],
     )
     parser.add_argument(
         "sources",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
+from ..commandline import CommandLine
 from ..options import printable
 from .command import DONE, FAILED, command
 
@@ -20,17 +20,20 @@ __all__ = ["main"]
 MARKS = {True: "yes", False: "NO", None: "?"}
 
 
+def parser() -> CommandLine:
+    parser = CommandLine(
+        "snoopkit doctor",
+        description="Try what this machine can do. Each kind of program is loaded, attached to something harmless, and "
+        "detached again. The exit status is 0 if execsnoop can run as it is, else 1.",
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    return parser
+
+
 @command("snoopkit doctor")
 def main(argv: Sequence[str]) -> int:
     """Try what this machine can do. 0 if execsnoop can run as it is, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="snoopkit doctor",
-        description="Try what this machine can do. Each kind of program is loaded, attached to something harmless, and "
-        "detached again. The exit status is 0 if execsnoop can run as it is, else 1.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     from .. import doctor
 
     found = {"machine": list(doctor.machine()), "hooks": list(doctor.hooks()), "tools": [_execsnoop()]}

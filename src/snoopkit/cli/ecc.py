@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 
+from ..commandline import CommandLine
 from ..compiler import compile_package, object_name, target_arch
 from ..errors import CompileError
 from .command import command
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     from .. import __version__
 
-    parser = argparse.ArgumentParser(
-        prog="ecc",
+    parser = CommandLine(
+        "ecc",
         description="Compile an eBPF source to a package that `ecli run` runs.",
-        allow_abbrev=False,
+        examples=[
+            ("ecc tool.bpf.c tool.h", "package.json, tool.bpf.o, tool.skel.json"),
+            ("ecc -o out -a=-DDEBUG tool.bpf.c", "into a folder, with a macro"),
+        ],
     )
     parser.add_argument("source", metavar="SOURCE_PATH", help="the source, NAME.bpf.c")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..commandline import CommandLine
 from .command import command
 from .live import add_live_options
 from .run import add_target, run_package
@@ -18,26 +19,33 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
+def parser() -> CommandLine:
+    from .. import __version__
+
+    parser = CommandLine(
+        "ecli",
+        description="Load a package, attach its programs and print its events as eunomia-bpf's runner does.",
+        usage="ecli [run] [-j] [LIVE OPTIONS] PACKAGE [THE PACKAGE'S OWN OPTIONS]",
+        epilog="ecli run PACKAGE --help shows the package's own options.",
+        examples=[
+            ("ecli run package.json", "its events as text, until Ctrl-C"),
+            ("ecli -j --duration 5 package.json", "as JSON, for five seconds"),
+        ],
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"ecli {__version__} (snoopkit)")
+    parser.add_argument("-j", action="store_const", const="json", dest="format", help="print JSON")
+    add_live_options(parser)
+    add_target(parser)
+    return parser
+
+
 @command("ecli")
 def main(argv: Sequence[str]) -> int:
     """Run a package as eunomia-bpf's ecli does: `ecli run package.json`, or `ecli package.json`."""
     arguments = list(argv)
     if arguments[:1] == ["run"]:
         del arguments[0]
-    parser = argparse.ArgumentParser(
-        prog="ecli",
-        description="Load a package, attach its programs and print its events as eunomia-bpf's runner does.",
-        usage="ecli [run] [-j] [LIVE OPTIONS] PACKAGE [THE PACKAGE'S OWN OPTIONS]",
-        epilog="ecli run PACKAGE --help shows the package's own options.",
-        allow_abbrev=False,
-    )
-    from .. import __version__
-
-    parser.add_argument("-V", "--version", action="version", version=f"ecli {__version__} (snoopkit)")
-    parser.add_argument("-j", action="store_const", const="json", dest="format", help="print JSON")
-    add_live_options(parser)
-    add_target(parser)
-    return run_package(parser.parse_args(arguments), "ecli", _writer)
+    return run_package(parser().parse_args(arguments), "ecli", _writer)
 
 
 def _writer(args: argparse.Namespace, snoop: Snoop) -> Writer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
+from ..commandline import CommandLine
 from ..options import printable
 from .command import command
 from .run import add_source, read_target
@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-@command("snoopkit inspect")
-def main(argv: Sequence[str]) -> None:
-    """Show what a package has, needs and may do."""
-    parser = argparse.ArgumentParser(
-        prog="snoopkit inspect",
+def parser() -> CommandLine:
+    parser = CommandLine(
+        "snoopkit inspect",
         description="Show what a package has, what it needs and what it may do. Needs neither root nor a kernel.",
-        allow_abbrev=False,
+        examples=[
+            ("snoopkit inspect package.json", "before it runs here as root"),
+            ("snoopkit inspect --json tool.bpf.o", "a compiled object, as JSON"),
+        ],
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     add_source(parser)
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command("snoopkit inspect")
+def main(argv: Sequence[str]) -> None:
+    """Show what a package has, needs and may do."""
+    args = parser().parse_args(argv)
     from ..describe import describe
 
     found = describe(read_target(args, "snoopkit inspect"))

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 
+from ..commandline import CommandLine
 from ..errors import SnoopkitError
 from .command import command
 
@@ -33,13 +34,11 @@ HOOKS = {  # what it sees, what an event's text is, and what a test does about i
 }
 
 
-@command("snoopkit new")
-def main(argv: Sequence[str]) -> None:
-    """Make a small project in a folder of its own."""
-    parser = argparse.ArgumentParser(
-        prog="snoopkit new",
+def parser() -> CommandLine:
+    parser = CommandLine(
+        "snoopkit new",
         description="Make a small project in a new folder: C, header, Python reader, test, README.",
-        allow_abbrev=False,
+        examples=[("snoopkit new opens --hook tracepoint", "then: cd opens && python3 opens.py")],
     )
     parser.add_argument(
         "name", metavar="NAME", type=_name, help="what it is called; a folder may stand before it"
@@ -50,7 +49,13 @@ def main(argv: Sequence[str]) -> None:
         default="tracepoint",
         help="where its program is attached (default: tracepoint)",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command("snoopkit new")
+def main(argv: Sequence[str]) -> None:
+    """Make a small project in a folder of its own."""
+    args = parser().parse_args(argv)
     try:
         os.makedirs(args.name)
     except FileExistsError:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from .. import options as package_options
+from ..commandline import CommandLine
 from .command import command
 from .live import Live, add_live_options
 
@@ -22,25 +23,33 @@ if TYPE_CHECKING:
 __all__ = ["main", "run_package"]
 
 
-@command("snoopkit run")
-def main(argv: Sequence[str]) -> int:
-    """Load a package, attach its programs and print its events."""
-    parser = argparse.ArgumentParser(
-        prog="snoopkit run",
+def parser() -> CommandLine:
+    from .. import __version__
+
+    parser = CommandLine(
+        "snoopkit run",
         description="Load a package, attach its programs and print its events until Ctrl-C.",
         usage="snoopkit run [LIVE OPTIONS] TARGET [THE PACKAGE'S OWN OPTIONS]",
         epilog="snoopkit run TARGET --help shows the package's own options.",
-        allow_abbrev=False,
+        examples=[
+            ("snoopkit run package.json", "until Ctrl-C"),
+            ("snoopkit run --max-events 10 tool.bpf.c", "compiled first; ten events"),
+            ("snoopkit run package.json --min-us 500", "with the package's own option"),
+        ],
     )
-    from .. import __version__
-
     parser.add_argument("--version", action="version", version=f"snoopkit {__version__}")
     add_live_options(parser)
     add_target(parser)
+    return parser
+
+
+@command("snoopkit run")
+def main(argv: Sequence[str]) -> int:
+    """Load a package, attach its programs and print its events."""
     from ..render import writer
 
     return run_package(
-        parser.parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop)
+        parser().parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop)
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from ..commandline import CommandLine
 from .command import command
 from .run import add_source, read_target
 
@@ -14,18 +13,22 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-@command("snoopkit stubs")
-def main(argv: Sequence[str]) -> None:
-    """Write the module."""
-    parser = argparse.ArgumentParser(
-        prog="snoopkit stubs",
+def parser() -> CommandLine:
+    parser = CommandLine(
+        "snoopkit stubs",
         description="Write a Python module whose run() is snoopkit's, with the types of this package's events, maps "
         "and options. It can be imported; nothing but its types depends on the package.",
-        allow_abbrev=False,
+        examples=[("snoopkit stubs package.json -o opens.py", "then: from opens import run")],
     )
     parser.add_argument("-o", "--output", metavar="FILE.py", help="default: standard output")
     add_source(parser)
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command("snoopkit stubs")
+def main(argv: Sequence[str]) -> None:
+    """Write the module."""
+    args = parser().parse_args(argv)
     from ..stubs import module
 
     text = module(read_target(args, "snoopkit stubs"))
