@@ -46,11 +46,17 @@ class Object:
     log: str
     """What libbpf, and with `kernel_log` the verifier, said while opening and loading."""
     @staticmethod
-    def open(data: bytes, name: str, kernel_log: bool = False, btf_path: bytes | None = None) -> Object:
+    def open(
+        data: bytes,
+        name: str,
+        kernel_log: bool = False,
+        btf_path: bytes | None = None,
+        kernel_config: bytes | None = None,
+    ) -> Object:
         """PackageError if libbpf refuses the bytes. They must have passed `Elf.parse` and `Btf.parse` before: libbpf
         crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too. `btf_path` is a file
-        with the kernel's BTF, for one that doesn't tell its own.
-        Requests to be pinned in the BPF file system are dropped."""
+        with the kernel's BTF, for one that doesn't tell its own, `kernel_config` lines of a configuration that go
+        before the kernel's. Requests to be pinned in the BPF file system are dropped."""
 
     def load(self) -> None:
         """Creates the maps and loads the programs that are switched on. LoadError; only one try."""

@@ -97,6 +97,7 @@ cdef extern from "bpf/libbpf.h" nogil:
     struct bpf_object_open_opts:
         size_t sz
         const char *object_name
+        const char *kconfig
         const char *btf_custom_path
         uint32_t kernel_log_level
 

@@ -146,7 +146,8 @@ cdef class Object:
         raise TypeError("use Object.open")
 
     @staticmethod
-    def open(bytes data, str name, bint kernel_log=False, bytes btf_path=None):
+    def open(bytes data, str name, bint kernel_log=False, bytes btf_path=None,
+             bytes kernel_config=None):
         global _live
         cdef Object self = Object.__new__(Object)
         cdef bpf_object_open_opts options
@@ -166,6 +167,8 @@ cdef class Object:
         options.kernel_log_level = 1 if kernel_log else 0
         if btf_path is not None:
             options.btf_custom_path = PyBytes_AS_STRING(btf_path)
+        if kernel_config is not None:
+            options.kconfig = PyBytes_AS_STRING(kernel_config)
         self.handle = _Handle.__new__(_Handle)
         self.name = name
         self.kernel_log = kernel_log

@@ -10,7 +10,7 @@ import os
 
 from . import _core, features
 from .errors import LoadError, PackageError, UnsupportedError
-from .options import encode, initial_values, printable
+from .options import encode, initial_values, kernel_config, printable
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def open(
     """
     patches = initial_values(package, options or {})
     path = None if btf is None else os.fsencode(btf)
-    core = _core.Object.open(package.object, package.name, kernel_log, path)
+    config = kernel_config(package, options or {}).encode("utf-8", "surrogateescape") or None
+    core = _core.Object.open(package.object, package.name, kernel_log, path, config)
     try:
         for section, places in patches.items():
             _patch(core, section, places)

@@ -39,9 +39,20 @@ if TYPE_CHECKING:
     Scalar = int | float | bool | str | bytes
     Value = Scalar | Sequence[Scalar]
 
-__all__ = ["OptionSpec", "add_arguments", "collect", "encode", "initial_values", "parser", "printable"]
+__all__ = [
+    "KCONFIG",
+    "OptionSpec",
+    "add_arguments",
+    "collect",
+    "encode",
+    "initial_values",
+    "kernel_config",
+    "parser",
+    "printable",
+]
 
 INT, BOOL, ENUM, FLOAT, TEXT, LIST = "int", "bool", "enum", "float", "text", "list"
+KCONFIG = ".kconfig"
 IGNORED_PREFIX = "__eunomia_dummy"
 _QUALIFIERS = (KIND_CONST, KIND_VOLATILE, KIND_RESTRICT, KIND_TYPE_TAG)
 _METAVARS = {INT: "N", BOOL: "BOOL", ENUM: "NAME", FLOAT: "X", TEXT: "TEXT"}
@@ -52,7 +63,8 @@ _INT_BOOL, _INT_CHAR, _INT_SIGNED = 4, 2, 1
 
 
 class OptionSpec:
-    """One option. `type` is the variable's type in C, `default` the value it has if nobody sets it.
+    """One option. `type` is the variable's type in C, `default` the value it has if nobody sets it; None: what this
+    kernel was configured with (an `extern` variable in `.kconfig`).
 
     `section` and `offset_bytes` say where its `size_bytes` bytes stand; `declared` is whether `default` comes from
     the package's annotations, so that it must be written even if nobody asks for the option. `form` is "int",
@@ -91,7 +103,7 @@ class OptionSpec:
         self.count = 1
         self.section = ""
         self.offset_bytes = 0
-        self.default: Value = 0
+        self.default: Value | None = 0
         self.declared = False
         self.help = ""
         self.long = name
@@ -230,10 +242,32 @@ def initial_values(package: Package, values: Mapping[str, Value]) -> dict[str, l
             raise OptionError(f"option {name!r}: the package has no such option", hint=f"it has: {known}")
     patches: dict[str, list[tuple[int, bytes]]] = {}
     for name, spec in package.options.items():
-        if name in values or spec.declared:
-            data = encode(spec, values.get(name, spec.default))
+        if spec.section == KCONFIG:
+            continue
+        value = values.get(name, spec.default if spec.declared else None)
+        if value is not None:
+            data = encode(spec, value)
             patches.setdefault(spec.section, []).append((spec.offset_bytes, data))
     return patches
+
+
+def kernel_config(package: Package, values: Mapping[str, Value]) -> str:
+    """What to tell libbpf of the kernel's configuration, in its own form: a line for each such option that is set."""
+    lines = []
+    for name, spec in package.options.items():
+        value = values.get(name, spec.default)
+        if spec.section == KCONFIG and value is not None:
+            lines.append(f"{name}={_as_config(spec, encode(spec, value))}\n")
+    return "".join(lines)
+
+
+def _as_config(spec: OptionSpec, raw: bytes) -> str:
+    value = _decode(spec, raw)
+    if spec.form == TEXT:
+        return f'"{value}"'
+    if spec.form == BOOL:
+        return "y" if value else "n"
+    return {"TRI_NO": "n", "TRI_YES": "y", "TRI_MODULE": "m"}.get(str(value), str(value))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -248,6 +282,8 @@ def read(elf: Elf, btf: Btf, section_name: str, variable: Mapping[str, Any], pat
     """
     name = variable["name"]
     type_id = _variable_type(btf, section_name, name)
+    if section_name == KCONFIG and type_id is not None:
+        return _setting(btf, name, type_id, variable, path)
     section = elf.section(section_name)
     if type_id is None or section is None:
         raise PackageError(f"{path}.name: the object has no variable {name!r} in {section_name!r}")
@@ -264,6 +300,15 @@ def read(elf: Elf, btf: Btf, section_name: str, variable: Mapping[str, Any], pat
     if section.type != SHT_NOBITS:
         raw = section.data[spec.offset_bytes : spec.offset_bytes + spec.size_bytes]
     spec.default = _decode(spec, raw)
+    _describe(spec, variable, path)
+    return spec
+
+
+def _setting(btf: Btf, name: str, type_id: int, variable: Mapping[str, Any], path: str) -> OptionSpec | None:
+    spec = _typed(btf, name, type_id)
+    if spec is None or spec.form in (FLOAT, LIST):
+        return None
+    spec.section, spec.default = KCONFIG, None
     _describe(spec, variable, path)
     return spec
 
@@ -434,7 +479,7 @@ def add_arguments(parser: ArgumentParser, package: Package) -> None:
 
     for spec in package.options.values():
         text = spec.help.replace("%", "%%")
-        if spec.form != BOOL:
+        if spec.form != BOOL or spec.section == KCONFIG:
             about = f" ({_about(spec)})".replace("%", "%%")
             add(spec, type=reader(spec), metavar=_metavar(spec), help=text + about)
         elif spec.default:
@@ -458,7 +503,9 @@ def _about(spec: OptionSpec) -> str:
     default = spec.default
     if isinstance(default, list):
         default = ",".join(map(str, default))
-    if default != "":
+    if default is None:
+        parts.append("default: what this kernel has")
+    elif default != "":
         parts.append(f"default: {printable(str(default))}")
     return "; ".join(parts)
 

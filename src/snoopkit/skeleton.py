@@ -22,7 +22,7 @@ from .cdecl import type_name
 from .elf import SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS
 from .errors import CompileError
 from .layout import struct_type
-from .options import plain_type
+from .options import KCONFIG, plain_type
 from .package import EVENT_MAP_TYPES, flexible_tail, is_event_source, is_iterator, read_maps
 
 TYPE_CHECKING = False
@@ -202,7 +202,21 @@ def _data_sections(elf: Elf, btf: Btf) -> list[dict[str, Any]]:
         ]
         if shown:
             sections.append({"name": section.name, "variables": shown})
+    settings = [
+        {"name": name, "type": _spelling(btf, type_id)} for name, type_id in _kernel_settings(btf).items()
+    ]
+    if settings:
+        sections.append({"name": KCONFIG, "variables": settings})
     return sections
+
+
+def _kernel_settings(btf: Btf) -> dict[str, int]:
+    """The type ids of the variables that libbpf fills from the kernel's configuration."""
+    datasec = btf.find(KCONFIG, KIND_DATASEC)
+    ids = [] if datasec is None else [variable_id for variable_id, _, _ in btf.types[datasec].variables]
+    variables = [btf.types[variable_id] for variable_id in ids]
+    # those of libbpf's own, such as LINUX_KERNEL_VERSION, are nothing that a configuration says
+    return {variable.name: variable.type_id for variable in variables if variable.name.startswith("CONFIG_")}
 
 
 def _holds_data(name: str) -> bool:

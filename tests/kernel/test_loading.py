@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import snoopkit
 from snoopkit import _core, attach, features, loader
 from snoopkit.errors import AttachError, LoadError, OptionError, SnoopkitError, UnsupportedError
+from snoopkit.options import KCONFIG
 from snoopkit.targets import of_package
 
 from .conftest import (
+    BPF,
     CAP_BPF,
     CAP_PERFMON,
     NOBODY,
@@ -25,8 +30,6 @@ from .conftest import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import snoopkit
 
 pytestmark = pytest.mark.kernel
 
@@ -56,6 +59,39 @@ def test_options_are_set_and_arrays_sized(bursts: snoopkit.Package) -> None:
             assert int.from_bytes(value[offset : offset + 4], "little") == number
         assert object.maps["slots"].max_entries == _core.possible_cpus()
         assert [program.autoload for program in object.programs.values()] == [True, False]
+
+
+CONFIG = Path("/proc/config.gz")
+
+
+def test_the_kernels_configuration_is_an_option_too() -> None:
+    package = snoopkit.build(BPF / "settings.bpf.c")
+    assert {
+        name: (spec.type, spec.default) for name, spec in package.options.items() if spec.section == KCONFIG
+    } == {
+        "CONFIG_HZ": ("int", None),
+        "CONFIG_BPF": ("_Bool", None),
+        "CONFIG_DEFAULT_HOSTNAME": ("char[16]", None),
+        "CONFIG_BTRFS_FS": ("enum libbpf_tristate", None),
+    }
+    given = {
+        "CONFIG_HZ": 4321,
+        "CONFIG_BPF": False,
+        "CONFIG_DEFAULT_HOSTNAME": "here",
+        "CONFIG_BTRFS_FS": "TRI_MODULE",
+    }
+    with snoopkit.run(package, options=given) as snoop:
+        os.getppid()
+        seen = snoop.globals
+        assert (seen.hz, seen.has_bpf, seen.hostname, seen.module) == (4321, False, "here", 2)
+    if not CONFIG.exists():
+        raise UnsupportedError("the kernel doesn't tell its configuration", feature=str(CONFIG))
+    with snoopkit.run(package) as snoop:
+        os.getppid()
+        assert snoop.globals.version >> 16 == int(os.uname().release.split(".")[0])
+        known = gzip.decompress(CONFIG.read_bytes()).decode()
+        assert f"CONFIG_HZ={snoop.globals.hz}\n" in known
+        assert snoop.globals.has_bpf is True
 
 
 def test_bad_options_leave_nothing_open(bursts: snoopkit.Package) -> None:
