@@ -85,6 +85,8 @@ if tests; then
     [ -x /usr/sbin/execsnoop ] || lacks libbpf-tools
     have stress-ng || lacks stress-ng
     have make || lacks make
+    have jq || lacks jq
+    have sqlite3 || lacks sqlite3
 fi
 if [ "$level" = vm ]; then
     have qemu-system-x86_64 || lacks qemu-system-x86
