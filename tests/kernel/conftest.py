@@ -6,6 +6,8 @@ import ctypes
 import json
 import os
 import struct
+import subprocess
+import tempfile
 import threading
 import time
 import traceback
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 BPF = Path(__file__).parent / "bpf"
 
 CAP_PERFMON, CAP_BPF = 38, 39
-CLONE_NEWNS, PR_SET_KEEPCAPS, MS_REC, MS_PRIVATE = 0x20000, 8, 0x4000, 0x40000
+CLONE_NEWNS, CLONE_NEWNET, PR_SET_KEEPCAPS, MS_REC, MS_PRIVATE = 0x20000, 0x40000000, 8, 0x4000, 0x40000
 NOBODY = 65534
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -39,6 +41,17 @@ def bursts() -> snoopkit.Package:
 @pytest.fixture(scope="session")
 def hooks() -> snoopkit.Package:
     return snoopkit.build(BPF / "hooks.bpf.c")
+
+
+@pytest.fixture
+def cgroup() -> Iterator[str]:
+    """An empty one, by its path."""
+    mount = next(
+        line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line
+    )
+    path = tempfile.mkdtemp(prefix="snoopkit-test-", dir=mount)
+    yield path
+    os.rmdir(path)
 
 
 class Record(NamedTuple):
@@ -143,6 +156,12 @@ def own_mounts() -> None:
     """A mount namespace of this process's own, in which it may cover and unmount."""
     assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
     assert libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+
+
+def own_network() -> None:
+    """A network namespace whose only interface is its loopback."""
+    assert libc.unshare(CLONE_NEWNET) == 0
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def cover(path: str) -> None:

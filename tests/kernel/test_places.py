@@ -7,21 +7,16 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import snoopkit
-from kernel.conftest import BPF, in_child, libc
+from kernel.conftest import BPF, in_child, libc, own_network
 from snoopkit.errors import AttachError, UnsupportedError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-CLONE_NEWNET = 0x40000000
 SNOOPKIT = str(Path(sys.executable).parent / "snoopkit")
 
 
@@ -59,12 +54,6 @@ def test_sampling_every_cpu(places: snoopkit.Package) -> None:
         end = time.monotonic() + 5
         while not snoop.globals.ticks:
             assert time.monotonic() < end
-
-
-def own_network() -> None:
-    """A network namespace whose only interface is its loopback."""
-    assert libc.unshare(CLONE_NEWNET) == 0
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def send(count: int) -> None:
@@ -107,16 +96,6 @@ def test_somebody_elses_xdp_program_stays(places: snoopkit.Package) -> None:
     text = in_child(child)
     assert text.startswith(f"{errno.EBUSY} 1 "), text
     assert "has an XDP program already" in text
-
-
-@pytest.fixture
-def cgroup() -> Iterator[str]:
-    mount = next(
-        line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup2 " in line
-    )
-    path = tempfile.mkdtemp(prefix="snoopkit-test-", dir=mount)
-    yield path
-    os.rmdir(path)
 
 
 @pytest.mark.own_root

@@ -111,4 +111,17 @@ static __always_inline long snoopkit_output(void *ctx, void *map, void *losses,
 	return error;
 }
 
+/* The slot of a value in a histogram of powers of two: 0 for 0 and 1, 1 for 2 and 3, 2 up to 7. */
+static __always_inline __u32 snoopkit_log2(__u64 value)
+{
+	__u32 slot = 0;
+
+	for (__u32 step = 32; step; step /= 2)
+		if (value >> step) {
+			value >>= step;
+			slot += step;
+		}
+	return slot;
+}
+
 #endif
