@@ -70,8 +70,9 @@ package: ## sdist and wheel into dist/
 	@.venv/bin/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist
 
-install: ## link the commands into /usr/local/bin
+install: ## link the commands into /usr/local/bin, and their man pages
 	@tools/setup.sh build
+	@.venv/bin/python tools/man.py .venv/share/man/man1
 	@tools/link.sh install
 
 uninstall: ## take those links away again

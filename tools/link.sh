@@ -1,34 +1,37 @@
 #!/bin/sh
-# Links this checkout's commands into $PREFIX/bin (install), or takes those links away (uninstall).
+# Links this checkout's commands and man pages into $PREFIX (install), or takes those links away (uninstall).
 # A file, or a link to anywhere else, is never touched.
 set -eu
 cd "$(dirname "$0")/.."
-here=$(pwd -P)/.venv/bin
-bin=${PREFIX:-/usr/local}/bin
-commands="snoopkit execsnoop ecc ecli"
+here=$(pwd -P)/.venv
+prefix=${PREFIX:-/usr/local}
+files=
+for name in snoopkit execsnoop ecc ecli; do
+    files="$files bin/$name share/man/man1/$name.1"
+done
 
-ours() { [ -L "$1" ] && [ "$(readlink "$1")" = "$here/${1##*/}" ]; }
+ours() { [ -L "$prefix/$1" ] && [ "$(readlink "$prefix/$1")" = "$here/$1" ]; }
 
 case ${1:-} in
 install)
-    for name in $commands; do
-        if { [ -e "$bin/$name" ] || [ -L "$bin/$name" ]; } && ! ours "$bin/$name"; then
-            echo "install: $bin/$name is not ours: move it away first, or choose another place with PREFIX=" >&2
+    for name in $files; do
+        if { [ -e "$prefix/$name" ] || [ -L "$prefix/$name" ]; } && ! ours "$name"; then
+            echo "install: $prefix/$name is not ours: move it away first, or choose another place with PREFIX=" >&2
             exit 1
         fi
     done
-    mkdir -p "$bin"
-    for name in $commands; do
-        if ours "$bin/$name"; then continue; fi
-        ln -s "$here/$name" "$bin/$name"
-        echo "install: $bin/$name -> $here/$name" >&2
+    mkdir -p "$prefix/bin" "$prefix/share/man/man1"
+    for name in $files; do
+        if ours "$name"; then continue; fi
+        ln -s "$here/$name" "$prefix/$name"
+        echo "install: $prefix/$name -> $here/$name" >&2
     done
     ;;
 uninstall)
-    for name in $commands; do
-        if ours "$bin/$name"; then
-            rm "$bin/$name"
-            echo "uninstall: $bin/$name" >&2
+    for name in $files; do
+        if ours "$name"; then
+            rm "$prefix/$name"
+            echo "uninstall: $prefix/$name" >&2
         fi
     done
     ;;

@@ -86,6 +86,7 @@ if tests; then
     have stress-ng || lacks stress-ng
     have make || lacks make
     have jq || lacks jq
+    have mandoc || lacks mandoc
     have sqlite3 || lacks sqlite3
 fi
 if [ "$level" = vm ]; then

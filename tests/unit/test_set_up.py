@@ -34,13 +34,17 @@ def call(
 
 def test_install_links_the_commands_and_uninstall_takes_them_away(checkout: Path) -> None:
     binaries = checkout.parent / "prefix/bin"
+    pages = checkout.parent / "prefix/share/man/man1"
     for _ in range(2):  # a second time changes nothing
         assert call(checkout, "tools/link.sh", "install").returncode == 0
         links = {link.name: os.readlink(link) for link in binaries.iterdir()}
         assert links == {name: f"{checkout.resolve()}/.venv/bin/{name}" for name in COMMANDS}
+        links = {page.name: os.readlink(page) for page in pages.iterdir()}
+        folder = f"{checkout.resolve()}/.venv/share/man/man1"
+        assert links == {f"{name}.1": f"{folder}/{name}.1" for name in COMMANDS}
     for _ in range(2):
         assert call(checkout, "tools/link.sh", "uninstall").returncode == 0
-        assert list(binaries.iterdir()) == []
+        assert [*binaries.iterdir(), *pages.iterdir()] == []
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "broken link"])
