@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @snoopkit.command("execsnoop")
 def _watch(argv: Sequence[str]) -> int:
-    options = parser().parse_args(argv)
+    options = parser().parse_args(argv) if argv else snoopkit.defaults(_add_options)
     with snoopkit.Live(options, "execsnoop") as live:
         return _show(live, sys.stdout)
 
@@ -118,6 +118,11 @@ def parser() -> snoopkit.CommandLine:
             ("execsnoop --json | jq .argv", "one object a line, see docs/events.md"),
         ],
     )
+    _add_options(parser)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     _add_selection(parser.add_argument_group("selection"))
     _add_following(parser.add_argument_group("following"))
@@ -135,7 +140,6 @@ def parser() -> snoopkit.CommandLine:
         help="hold output back that long for the kernel's exact accounts of processes that ended "
         "(default: 0 for a table on a terminal, else 0.15)",
     )
-    return parser
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:

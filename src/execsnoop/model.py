@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from time import gmtime, strftime
 
 from snoopkit.render import base64, is_lossy
@@ -264,6 +263,11 @@ def _replaced(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if is_lossy(text) else text
 
 
-@lru_cache(4)
+_last_second = (-1, "")
+
+
 def _second(seconds: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+    global _last_second
+    if _last_second[0] != seconds:
+        _last_second = seconds, strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+    return _last_second[1]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from .model import ProcessEvent
 from .processes import Processes
 from .records import MAY_REPEAT, UNSELECTED, Records, command, set_account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Collection, Iterable
     from typing import Any
 
     from .processes import Command, Identity
+else:
+    from _collections import deque  # collections imports seven more modules
 
 __all__ = ["Stream"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
 import snoopkit
@@ -16,6 +15,7 @@ from .stream import Stream
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Future
+    from collections import deque
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Any, Self
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .following import Following
     from .model import ProcessEvent
     from .redact.redactor import Redactor
+else:
+    from _collections import deque  # collections imports seven more modules
 
 __all__ = ["SETTLE_SECONDS", "Trace", "package_path", "trace"]
 

@@ -35,6 +35,7 @@ _HOMES = {
     "add_live_options": "cli.live",
     "build": "compiler",
     "command": "cli.command",
+    "defaults": "cli.defaults",
     "run": "session",
     "supports": "features",
 }
@@ -45,6 +46,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .batch import Batch as Batch
     from .cli.command import command as command
+    from .cli.defaults import defaults as defaults
     from .cli.live import Live as Live, add_live_options as add_live_options
     from .commandline import CommandLine as CommandLine
     from .compiler import build as build

@@ -8,8 +8,8 @@ nobody looked at. Where the meta and the object disagree, the object is right, o
 from __future__ import annotations
 
 import binascii
-import json
 import zlib
+from _json import make_scanner  # json itself imports re, enum and functools: more than all of the rest
 
 from . import meta as meta_checks, options as option_reader
 from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, Btf
@@ -204,7 +204,9 @@ class Package:
             "bpf_object_size": len(self.object),
             "meta": self.meta,
         }
-        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+        from json import dumps
+
+        return dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the package file. OSError where that can't be."""
@@ -235,7 +237,7 @@ def parse_json(data: bytes) -> Any:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_JSON_VALUES:
         raise PackageError("package: too many values")
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return _parsed(data.removeprefix(b"\xef\xbb\xbf").decode())
     except RecursionError:
         raise PackageError("package: nested too deeply") from None
     except ValueError as error:
@@ -244,6 +246,30 @@ def parse_json(data: bytes) -> Any:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+class _Rules:
+    """What the native half of `json.JSONDecoder` asks that for."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, staticmethod(_no_constant)
+
+
+_rules: Any = _Rules
+_scan = make_scanner(_rules)
+_WHITESPACE = " \t\n\r"
+
+
+def _parsed(text: str) -> Any:
+    start = len(text) - len(text.lstrip(_WHITESPACE))
+    try:
+        value, end = _scan(text, start)
+    except StopIteration as stop:
+        raise ValueError(f"no value at character {stop.value}") from None
+    if text[end:].strip(_WHITESPACE):
+        raise ValueError(f"more than one value, at character {end}")
+    return value
 
 
 def _inflate(document: dict[str, Any]) -> bytes:

@@ -11,13 +11,12 @@ __all__ = ["add_options", "is_on", "is_on_by_default"]
 
 def add_options(group: argparse._ArgumentGroup) -> None:
     """The options that hide secrets."""
-    import argparse
-
+    # argparse.BooleanOptionalAction would be one option less, and an import at every start.
     group.add_argument(
-        "--redact",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="hide passwords, tokens and keys in arguments",
+        "--redact", action="store_true", default=None, help="hide passwords, tokens and keys in arguments"
+    )
+    group.add_argument(
+        "--no-redact", action="store_false", dest="redact", default=None, help="show them, always"
     )
     group.add_argument(
         "--redact-rule",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
-import signal
 import sys
 from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
@@ -15,7 +13,9 @@ from .command import DONE, INCOMPLETE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
+    from signal import SIGINT, SIGTERM, signal
     from types import FrameType, TracebackType
     from typing import Any, Protocol, Self
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         def poll(self, timeout: float | None = None) -> list[Any]: ...
         def finish(self) -> Iterator[list[Any]]: ...
         def close(self) -> None: ...
+else:
+    from _signal import SIGINT, SIGTERM, signal  # signal itself imports enum
 
 
 __all__ = ["Live", "add_live_options"]
@@ -86,7 +88,9 @@ def _size(text: str) -> int:
     size = int(text[:-1] if scale > 1 else text) * scale
     page = os.sysconf("SC_PAGE_SIZE")
     if size < page or size % page or (size // page) & (size // page - 1):
-        raise argparse.ArgumentTypeError(f"{text} is not a power of two of pages ({page} bytes each)")
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(f"{text} is not a power of two of pages ({page} bytes each)")
     return size
 
 
@@ -95,7 +99,9 @@ def _descriptor(text: str) -> int:
     try:
         os.fstat(number)
     except (OSError, OverflowError):
-        raise argparse.ArgumentTypeError(f"descriptor {text} is not open") from None
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(f"descriptor {text} is not open") from None
     return number
 
 
@@ -129,8 +135,8 @@ class Live:
             set_log_to_stderr(True)
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._signals[number] = signal.signal(number, self._stop)
+        for number in (SIGINT, SIGTERM):
+            self._signals[number] = signal(number, self._stop)
         # In a storm a search for cycles among all that waits takes longer than the rings last, and rows make none.
         self._collects_garbage = gc.isenabled()
         gc.disable()
@@ -140,7 +146,7 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._signals.items():
-            signal.signal(number, handler)
+            signal(number, handler)
         if self._collects_garbage:
             gc.enable()
         self.output.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections import deque
 from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from types import TracebackType
     from typing import Self
+else:
+    from _collections import deque  # collections imports seven more modules
 
 __all__ = ["Output"]
 
