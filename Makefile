@@ -70,9 +70,10 @@ package: ## sdist and wheel into dist/
 	@.venv/bin/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist
 
-install: ## link the commands into /usr/local/bin, and their man pages
+install: ## link the commands into /usr/local/bin, their man pages and completions
 	@tools/setup.sh build
 	@.venv/bin/python tools/man.py .venv/share/man/man1
+	@.venv/bin/python tools/completions.py .venv/share
 	@tools/link.sh install
 
 uninstall: ## take those links away again

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Links this checkout's commands and man pages into $PREFIX (install), or takes those links away (uninstall).
+# Links this checkout's commands, man pages and completions into $PREFIX (install), or takes those links away (uninstall).
 # A file, or a link to anywhere else, is never touched.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,7 +7,8 @@ here=$(pwd -P)/.venv
 prefix=${PREFIX:-/usr/local}
 files=
 for name in snoopkit execsnoop ecc ecli; do
-    files="$files bin/$name share/man/man1/$name.1"
+    files="$files bin/$name share/man/man1/$name.1 share/bash-completion/completions/$name"
+    files="$files share/zsh/site-functions/_$name share/fish/vendor_completions.d/$name.fish"
 done
 
 ours() { [ -L "$prefix/$1" ] && [ "$(readlink "$prefix/$1")" = "$here/$1" ]; }
@@ -20,9 +21,9 @@ install)
             exit 1
         fi
     done
-    mkdir -p "$prefix/bin" "$prefix/share/man/man1"
     for name in $files; do
         if ours "$name"; then continue; fi
+        mkdir -p "$(dirname "$prefix/$name")"
         ln -s "$here/$name" "$prefix/$name"
         echo "install: $prefix/$name -> $here/$name" >&2
     done

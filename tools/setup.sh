@@ -87,6 +87,8 @@ if tests; then
     have make || lacks make
     have jq || lacks jq
     have mandoc || lacks mandoc
+    have zsh || lacks zsh
+    have fish || lacks fish
     have sqlite3 || lacks sqlite3
 fi
 if [ "$level" = vm ]; then
