@@ -51,7 +51,7 @@ _CAPABILITIES = {
 }
 
 _known_btf: bool | None = None
-_known_hooks: frozenset[bytes] | None = None
+_known_names: bytes | None = None
 _known_cpus: int | None = None
 _known_map_types: dict[int, bool] = {}
 
@@ -75,27 +75,23 @@ def supports(section: str) -> bool | None:
     prefix = _PREFIXES.get(kind)
     if prefix is None:
         return None
-    global _known_hooks
-    if _known_hooks is None:
-        _known_hooks = _hooks()
-    return prefix + name.encode() in _known_hooks if _known_hooks else None
+    global _known_names
+    if _known_names is None:
+        _known_names = _kernel_names()
+    return b"\0%b%b\0" % (prefix, name.encode()) in _known_names if _known_names else None
 
 
-def _hooks() -> frozenset[bytes]:
-    """The kernel's own raw tracepoints and iterators: its BTF has a typedef `btf_trace_NAME` for each of those, a
-    function `bpf_iter_NAME` for each of these. Only its strings are read."""
+def _kernel_names() -> bytes:
+    """The names in the kernel's BTF, each between NULs: it has a typedef `btf_trace_NAME` for each raw tracepoint, a
+    function `bpf_iter_NAME` for each iterator. Two megabytes are kept as they are: to take them apart would cost as
+    much as loading a program."""
     try:
         with open(KERNEL_BTF, "rb") as file:
             header_bytes, strings_at, size = unpack("=4xI8xII", file.read(24))
             file.seek(header_bytes + strings_at)
-            strings = file.read(size)
+            return file.read(size)
     except (OSError, UnpackError):
-        return frozenset()
-    return frozenset(
-        mark + text.partition(b"\0")[0]
-        for mark in {*_PREFIXES.values()}
-        for text in strings.split(b"\0" + mark)[1:]
-    )
+        return b""
 
 
 def possible_cpus() -> int:
