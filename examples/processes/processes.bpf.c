@@ -1,6 +1,10 @@
 /* All processes there are: an iterator, which waits for nothing to happen but runs when it is read.
  *
- *     with snoopkit.run(snoopkit.build("processes.bpf.c")) as snoop:
+ *     snoopkit run processes.bpf.c
+ *
+ * or, whenever they are wanted:
+ *
+ *     with snoopkit.run("processes.bpf.c") as snoop:
  *         for process in snoop.iterate("each_process").events():
  *             print(process.pid, process.comm)
  */

@@ -360,7 +360,8 @@ def test_xdp(build: Callable[[str], Path]) -> None:
 
 
 def test_processes(build: Callable[[str], Path]) -> None:
-    package = snoopkit.Package.read(build("processes"))
+    path = build("processes")
+    package = snoopkit.Package.read(path)
     with (
         subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as cat,
         snoopkit.run(package, options={"parent_pid": os.getpid()}) as snoop,
@@ -368,8 +369,14 @@ def test_processes(build: Callable[[str], Path]) -> None:
         while Path(f"/proc/{cat.pid}/comm").read_text() != "cat\n":
             pass
         (found,) = (one for one in snoop.iterate("each_process").events() if one.pid == cat.pid)
+        command = [str(SNOOPKIT), "run", "--json", str(path), "--parent_pid", str(os.getpid())]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (found.ppid, found.threads, found.comm) == (os.getpid(), 1, "cat")
     assert found.cpu_ns > 0
+    assert done.returncode == 0
+    rows = [json.loads(line)["data"] for line in done.stdout.splitlines()]
+    assert [row["comm"] for row in rows if row["pid"] == cat.pid] == ["cat"]
+    assert {row["ppid"] for row in rows} == {os.getpid()}
 
 
 CONNECT = """

@@ -125,16 +125,21 @@ def run_package(
             pid=args.pid,
             btf=args.btf,
         )
-        return live.run(_with_samples(snoop), writer(args, snoop))
+        return live.run(_source(snoop), writer(args, snoop))
 
 
-def _with_samples(snoop: Snoop) -> Source:
-    """What a live run reads: the maps that the source wants sampled, too."""
-    if not any(spec.sample for spec in snoop.package.maps.values()):
-        return snoop
-    from ..sampling import Sampled
+def _source(snoop: Snoop) -> Source:
+    """What a live run reads: the maps that the package wants sampled, too; or what its iterators write."""
+    package = snoop.package
+    if any(spec.sample for spec in package.maps.values()):
+        from ..sampling import Sampled
 
-    return Sampled(snoop)
+        return Sampled(snoop)
+    if package.iterators and not package.events:
+        from .dump import Dump
+
+        return Dump(snoop)
+    return snoop
 
 
 def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
