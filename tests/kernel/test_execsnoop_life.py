@@ -83,13 +83,14 @@ class TestForks:
 
 
 class TestAccounts:
-    def test_they_are_wait4s(self, programs: dict[str, str], marker: str) -> None:
-        events, printed = watch(programs["forks"], "burn", marker, "50", options={"settle": 2.0})
+    @pytest.mark.parametrize("count", [10, pytest.param(50, marks=pytest.mark.heavy)])
+    def test_they_are_wait4s(self, programs: dict[str, str], marker: str, count: int) -> None:
+        events, printed = watch(programs["forks"], "burn", marker, str(count), options={"settle": 2.0})
         told = {int(pid): list(map(int, rest)) for pid, *rest in map(str.split, printed.splitlines())}
         ends = [event for event in events if event.type == "exit" and event.pid in told]
-        assert len(ends) == len(told) == 50
+        assert len(ends) == len(told) == count
         exact = [event for event in ends if event.cpu_exact]
-        assert len(exact) >= 48
+        assert len(exact) >= count - 2
         slept = 0
         for event in ends:
             assert event.pid is not None and event.max_rss_bytes is not None and event.cpu_ns is not None
@@ -106,7 +107,7 @@ class TestAccounts:
                 slept += waits >= 6
             else:
                 assert event.cpu_ns / 1000 <= user_us + system_us + 1
-        assert slept >= 5
+        assert slept >= count // 10
 
     @pytest.mark.own_root  # what is in memory is never written
     def test_blocks_are_wait4s(self, marker: str, tmp_path: Path) -> None:

@@ -20,15 +20,38 @@ static void rest(void)
 	nanosleep(&a_while, NULL);
 }
 
+/* Until the first thread has ended: it stays as a zombie while others run. */
+static void outlive_leader(void)
+{
+	char path[64], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", getpid());
+	while (state != 'Z') {
+		FILE *file;
+
+		rest();
+		file = fopen(path, "r");
+		if (!file || fscanf(file, "%*d (ends) %c", &state) != 1)
+			_exit(126);
+		fclose(file);
+	}
+}
+
 static void *exits_late(void *unused)
 {
 	rest();
 	exit(7);
 }
 
-static void *ends_alone_late(void *unused)
+static void *exits_last(void *unused)
 {
-	rest();
+	outlive_leader();
+	exit(7);
+}
+
+static void *ends_alone_last(void *unused)
+{
+	outlive_leader();
 	syscall(SYS_exit, 5);
 	return NULL;
 }
@@ -106,11 +129,11 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "race"))
 		return race(atoi(argv[3]));
 	if (!strcmp(argv[1], "leader-first")) {
-		start(exits_late);
+		start(exits_last);
 		pthread_exit(NULL);
 	}
 	if (!strcmp(argv[1], "last-thread")) {
-		start(ends_alone_late);
+		start(ends_alone_last);
 		syscall(SYS_exit, 3);
 	}
 	if (!strcmp(argv[1], "group-by-worker"))
