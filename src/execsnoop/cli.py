@@ -7,13 +7,12 @@ import sys
 
 import snoopkit
 
-from . import redact, selection
+from . import redact, selection, views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from typing import TextIO
 
     from .command import Command
 
@@ -34,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @snoopkit.command("execsnoop")
 def _watch(argv: Sequence[str]) -> int:
-    options = parser().parse_args(argv) if argv else snoopkit.defaults(_add_options)
+    options = _parsed(parser(), argv) if argv else snoopkit.defaults(_add_options)
     with snoopkit.Live(options, "execsnoop") as live:
-        return _show(live, sys.stdout)
+        return _show(live)
 
 
 @snoopkit.command("execsnoop", failed=_OWN_FAILURE, bad_usage=_OWN_FAILURE)
@@ -46,7 +45,7 @@ def _follow(argv: Sequence[str]) -> int:
 
     at = argv.index("--")
     command_line = parser()
-    options = command_line.parse_args(argv[:at])
+    options = _parsed(command_line, argv[:at])
     if not argv[at + 1 :]:
         command_line.error("-- needs a COMMAND")
     if options.subtree is not None:
@@ -61,7 +60,7 @@ def _follow(argv: Sequence[str]) -> int:
     @snoopkit.command("execsnoop", failed=_OWN_FAILURE)
     def show(_: Sequence[str]) -> int:
         try:
-            return _show(live, sys.stderr, command)
+            return _show(live, command)
         except CommandError as error:
             refused.append(error)
             raise
@@ -77,14 +76,21 @@ def _follow(argv: Sequence[str]) -> int:
     return returncode if returncode >= 0 else 128 - returncode
 
 
-def _show(live: snoopkit.Live, stream: TextIO, command: Command | None = None) -> int:
+def _parsed(command_line: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    options = command_line.parse_args(argv)
+    problem = views.problem(options)
+    if problem:
+        command_line.error(problem)
+    return options
+
+
+def _show(live: snoopkit.Live, command: Command | None = None) -> int:
     from .tracing import SETTLE_SECONDS, Trace
-    from .views import writer
 
     options = live.options
     settle = options.settle
     if settle is None:
-        is_watched = options.format == "table" and options.output is None and stream.isatty()
+        is_watched = not views.waits(options) and live.output.is_terminal
         settle = 0.0 if is_watched else SETTLE_SECONDS
     source = Trace(
         command,
@@ -95,12 +101,12 @@ def _show(live: snoopkit.Live, stream: TextIO, command: Command | None = None) -
         redact_rules=options.redact_rule or (),
         failed=options.failed,
         existing=options.existing,
-        columns=options.columns or (),
+        columns=views.keys(options),
         settle=settle,
         buffer_bytes=options.buffer_size,
         transport=options.transport,
     )
-    return live.run(source, writer(options.format, options.columns))
+    return live.run(source, views.writer(options, live.output.fd))
 
 
 def parser() -> snoopkit.CommandLine:
@@ -126,7 +132,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"execsnoop {snoopkit.__version__}")
     _add_selection(parser.add_argument_group("selection"))
     _add_following(parser.add_argument_group("following"))
-    _add_views(parser.add_argument_group("views"))
+    views.add_options(parser)
     redact.add_options(parser.add_argument_group("secrets"))
     snoopkit.add_live_options(parser)
     group = parser.add_argument_group("collection")
@@ -168,16 +174,6 @@ def _add_following(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--as-root", action="store_true", help="run COMMAND as root, not as who called sudo")
 
 
-def _add_views(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--columns",
-        type=_columns,
-        metavar="KEY[,KEY]",
-        help="show these keys of the JSON lines, or all; cgroup, container, namespaces, exe, cwd and capabilities are "
-        "collected only if they are named here or in a filter",
-    )
-
-
 @snoopkit.command("execsnoop")
 def _selftest(argv: Sequence[str]) -> int:
     import signal
@@ -206,20 +202,6 @@ def selftest_parser() -> snoopkit.CommandLine:
     )
     parser.add_argument("--json", action="store_true", help="one object a case instead of a table")
     return parser
-
-
-def _columns(text: str) -> tuple[str, ...]:
-    from argparse import ArgumentTypeError
-
-    from .model import COLUMNS
-
-    if text == "all":
-        return COLUMNS
-    keys = tuple(key.strip() for key in text.split(","))
-    for key in keys:
-        if key not in COLUMNS:
-            raise ArgumentTypeError(f"no key {key!r}; there are {', '.join(COLUMNS)}")
-    return keys
 
 
 def _settle(text: str) -> float:

@@ -8,7 +8,8 @@ from snoopkit.render import base64, is_lossy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, Self
 
 __all__ = ["COLUMNS", "GROUPS", "ProcessEvent", "signal_name"]
 
@@ -51,6 +52,7 @@ _EXEC = (
     "exe",
     "cwd",
     "capabilities",
+    "folded",
 )
 _FAILED = ("errno", "error", "filename", "dirfd", "at_flags", "argv", "folded")
 _EXIT = (
@@ -239,6 +241,25 @@ class ProcessEvent:
             result["raw"] = raw
         return result
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The event of which `as_dict()`, or a JSON line that was read, has these values.
+
+        KeyError or ValueError if they are not of an event.
+        """
+        if values["type"] not in _KEYS:
+            raise ValueError(f"no type of event is called {values['type']!r}")
+        event = cls(values["type"], values["boottime_ns"], _unix_ns(values["time"]), values.get("cpu"))
+        raw = values.get("raw", {})
+        for key in _KEYS[event.type][len(_EVERY_LINE) :]:
+            value = values.get(key)
+            if key in raw:
+                value = [_exact(text) for text in raw[key]] if key == "argv" else _exact(raw[key])
+            if value is not None:
+                setattr(event, key, value)
+        event.incomplete = values.get("incomplete")
+        return event
+
     def __repr__(self) -> str:
         return f"ProcessEvent({', '.join(f'{key}={value!r}' for key, value in self.as_dict().items())})"
 
@@ -261,6 +282,23 @@ class ProcessEvent:
 
 def _replaced(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if is_lossy(text) else text
+
+
+def _exact(base64: str) -> str:
+    """The text, as an event has it, whose bytes are that in base64."""
+    from binascii import a2b_base64
+
+    return a2b_base64(base64, strict_mode=True).decode("utf-8", "surrogateescape")
+
+
+def _unix_ns(time: str) -> int:
+    """The opposite of `ProcessEvent.time`."""
+    from calendar import timegm
+
+    second, nanoseconds = time[:-1].split(".")
+    date, clock = second.split("T")
+    broken_down = (*map(int, date.split("-")), *map(int, clock.split(":")), 0, 0, 0)
+    return timegm(broken_down) * 1_000_000_000 + int(nanoseconds)
 
 
 _last_second = (-1, "")

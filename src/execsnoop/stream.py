@@ -148,25 +148,30 @@ class Stream:
 
     def _exec(self, record: Any) -> ProcessEvent | None:
         process = (record.pid, record.start_boottime_ns)
-        if self._walks:
-            self._walks.pop((*process, record.old_tid), None)
         if record.header.flags & UNSELECTED:
             self._prepared.pop(record.old_tid, None)
-            self.processes.execed(process, command(record), record._time_ns)
+            ran = command(record)
+            self._found((*process, record.old_tid), ran, record._time_ns)
+            self.processes.execed(process, ran, record._time_ns)
             return None
         event, ran = self._records.exec(record)
         if self._prepared:
             self._set_credentials(event, record)
+        event.folded = self._found((*process, record.old_tid), ran, event.boottime_ns)
         self.processes.execed(process, ran, event.boottime_ns)
         return event
 
-    def _fail(self, record: Any) -> ProcessEvent:
-        event = self._records.fail(record)
-        self._fold(event)
-        return event
+    def _found(self, thread: tuple[int, int, int], ran: Command, now_ns: int) -> int | None:
+        """Let an exec stand for the tries along PATH before it; returns how many there were."""
+        before = self._walks.pop(thread, None) if self._walks else None
+        if before is None or not _ends(before[0], ran, now_ns):
+            return None
+        self._folded.add(before[0])
+        return (before[0].folded or 0) + 1
 
-    def _fold(self, event: ProcessEvent) -> None:
-        """Let the latest try of a search along PATH stand for those before it."""
+    def _fail(self, record: Any) -> ProcessEvent:
+        """A failed exec; the latest try of a search along PATH stands for those before it."""
+        event = self._records.fail(record)
         thread = _thread(event)
         before = self._walks.pop(thread, None)
         if before is not None and _goes_on(before[0], event):
@@ -174,6 +179,7 @@ class Stream:
             self._folded.add(before[0])
         if event.error in _GOES_ON and event.filename is not None:
             self._walks[thread] = event, event.boottime_ns + _WALK_NS
+        return event
 
     def _prepare(self, record: Any) -> None:
         self._prepared[record.tid] = record
@@ -276,11 +282,25 @@ def _thread(event: ProcessEvent) -> tuple[int, int, int]:
 
 
 def _goes_on(before: ProcessEvent, event: ProcessEvent) -> bool:
-    """Whether a try is for the same program as the one before it, in another folder."""
+    """Whether a try is for the same program as the one before it; in another folder, or PATH names one twice."""
     if event.filename is None or before.filename is None or event.boottime_ns - before.boottime_ns > _WALK_NS:
         return False
     same_name = before.filename.rpartition("/")[2] == event.filename.rpartition("/")[2]
-    return same_name and before.filename != event.filename and before.argv == event.argv
+    return same_name and before.argv == event.argv
+
+
+def _ends(before: ProcessEvent, ran: Command, now_ns: int) -> bool:
+    """Whether an exec is that of the program that a try was for; by its arguments alone, for of one that isn't
+    selected there is no more."""
+    tried = before.argv
+    if not tried or ran.argv is None or before.filename is None or now_ns - before.boottime_ns > _WALK_NS:
+        return False
+    if ran.argv == tried:
+        return True
+    # A script has its interpreter's arguments in front of its own, and its path in place of its name.
+    own = ran.argv[-len(tried) :]
+    same_name = own[0].rpartition("/")[2] == before.filename.rpartition("/")[2]
+    return len(own) < len(ran.argv) and same_name and own[1:] == tried[1:]
 
 
 def _set_command(event: ProcessEvent, command: Command | None) -> None:

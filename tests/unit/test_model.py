@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 
 import pytest
+from hypothesis import given, strategies as st
 
 from execsnoop.model import COLUMNS, ProcessEvent, signal_name
+from snoopkit import render
 
 
 def make_exec(**values: object) -> ProcessEvent:
@@ -141,3 +144,53 @@ def test_bytes_that_are_not_utf8_are_kept_beside() -> None:
 
 def test_good_text_has_no_raw() -> None:
     assert make_exec(argv=["true", "é", ""]).raw is None
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.binary(max_size=8).map(
+    lambda data: data.decode("utf-8", "surrogateescape")
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> ProcessEvent:
+    """Any event, with all or some of the values that its type has."""
+    kind = draw(st.sampled_from(["exec", "exec_failed", "exit", "fork", "lost", "existing"]))
+    event = ProcessEvent(
+        kind, draw(st.integers(0, 1 << 60)), draw(st.integers(0, 1 << 61)), draw(st.none() | st.just(3))
+    )
+    if kind == "lost":
+        event.count, event.cause = draw(st.integers(1, 1 << 40)), "buffer_full"
+        return event
+    event.pid, event.comm = draw(st.integers(1, 1 << 22)), draw(TEXTS)
+    if kind != "fork":
+        event.argv = draw(st.none() | st.lists(TEXTS, max_size=3))
+    if kind in ("exec", "exec_failed"):
+        event.filename = draw(st.none() | TEXTS)
+    if kind == "exec":
+        event.cwd, event.flags = draw(st.none() | TEXTS), draw(st.none() | st.just(["memfd"]))
+    if kind == "exit":
+        event.set_status(draw(st.integers(0, 0xFFFF)))
+        event.cpu_exact = draw(st.booleans())
+    if kind == "fork":
+        event.child_pid = draw(st.integers(1, 1 << 22))
+    if draw(st.booleans()):
+        event.mark("argv", "truncated")
+    return event
+
+
+@given(events())
+def test_an_event_comes_back_from_its_json_line(event: ProcessEvent) -> None:
+    line = render.json(event.as_dict())
+    again = ProcessEvent.from_dict(json.loads(line))
+    assert render.json(again.as_dict()) == line
+    assert (again.unix_ns, again.comm) == (event.unix_ns, event.comm)
+    assert event.type == "fork" or again.argv == event.argv
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"type": "x", "time": "", "boottime_ns": 0}, {"type": "exec", "boottime_ns": 0, "time": "now"}],
+)
+def test_what_is_no_event_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        ProcessEvent.from_dict(values)

@@ -13,6 +13,7 @@ from execsnoop.processes import Processes
 from execsnoop.stream import Stream
 
 MAY_REPEAT = 0x20
+UNSELECTED = 0x800
 NEVER = 1 << 62
 
 
@@ -429,11 +430,23 @@ class TestSearches:
         assert stream.due_ns is None
 
     def test_one_that_finds_it(self) -> None:
-        events = feed(Stream(), fails(3_000, 7, "/a/ls"), fails(3_100, 7, "/b/ls"), execs(3_200, 7, "ls"))
-        assert [(e.type, e.filename, e.folded) for e in events] == [
-            ("exec_failed", "/b/ls", 1),
-            ("exec", "/x", None),
-        ]
+        stream = Stream()
+        tries = fails(3_000, 7, "/a/x"), fails(3_100, 7, "/b/x")
+        (event,) = feed(stream, *tries, execs(3_200, 7, "x", "x"))
+        assert (event.type, event.filename, event.folded) == ("exec", "/x", 2)
+        assert not stream._folded and not stream._walks
+
+    def test_one_that_finds_a_script(self) -> None:
+        (event,) = feed(Stream(), fails(3_000, 7, "/a/x"), execs(3_200, 7, "/bin/sh", "/b/x", "x", how=0x01))
+        assert (event.type, event.folded) == ("exec", 1)
+
+    def test_one_that_finds_what_is_not_selected(self) -> None:
+        assert not feed(Stream(), fails(3_000, 7, "/a/x"), execs(3_200, 7, "x", "x", flags=UNSELECTED))
+
+    def test_a_success_of_another_program_or_much_later_stands_for_itself(self) -> None:
+        tries = fails(3_000, 7, "/a/cat"), fails(3_100, 8, "/a/x")  # with these names as arguments
+        events = feed(Stream(), *tries, execs(3_200, 7, "x", "x"), execs(3_100 + 30_000_000, 8, "x", "x"))
+        assert [event.folded for event in events] == [None] * 4
 
     def test_another_answer_ends_it_and_is_not_folded(self) -> None:
         stream = Stream()
@@ -450,11 +463,10 @@ class TestSearches:
             fails(3_100, 7, "/a/cat"),
             fails(3_200, 7, "/b/ls", tid=8),
             fails(3_300, 9, "/b/ls"),
-            fails(3_400, 7, "/a/cat"),  # the same file again is no search
-            fails(3_400 + 30_000_000, 7, "/b/cat"),  # nor is one much later
+            fails(3_100 + 30_000_000, 7, "/b/cat"),  # much later
         ]
         events = feed(stream, *tries) + feed(stream, now_ns=NEVER)
-        assert [event.folded for event in events] == [None] * 6
+        assert [event.folded for event in events] == [None] * 5
         times = [event.boottime_ns for event in events]
         assert times == sorted(times)
 

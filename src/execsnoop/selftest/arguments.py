@@ -7,7 +7,8 @@ import resource
 from base64 import b64decode
 from functools import partial
 
-from ..views import writer
+from ..views.data import JsonLines
+from ..views.table import Table
 from . import programs
 from .stage import CannotRun, Mismatch, Stage, arguments_text, encoded, need_machine_pids, running
 
@@ -95,7 +96,7 @@ def exact_json(stage: Stage) -> Play:
     path = stage.program("dump", programs.dump())
     ran = stage.run(path, [b"dump", stage.marker, *_HOSTILE])
     seen = yield arguments_text(ran.words)
-    line = json.loads(writer("json").row(seen.one("exec", ran.pid)))
+    line = json.loads(JsonLines().row(seen.one("exec", ran.pid)))
     return arguments_text([b64decode(text) for text in line.get("raw", {}).get("argv", ())])
 
 
@@ -103,7 +104,7 @@ def one_line(stage: Stage) -> Play:
     path = stage.program("dump", programs.dump())
     ran = stage.run(path, [b"dump", stage.marker, *_HOSTILE])
     seen = yield "1 line, 0 characters that a terminal obeys"
-    row = writer("table").row(seen.one("exec", ran.pid)).decode()
+    row = Table().row(seen.one("exec", ran.pid)).decode()
     if stage.marker.decode() not in row:
         raise Mismatch("a row without the arguments")
     body = row.removesuffix("\n")

@@ -66,7 +66,7 @@ def _fine(stage: Stage) -> bytes:
 
 
 def search(stage: Stage) -> Play:
-    """A name that is looked for in one folder after the other; one line may stand for many tries."""
+    """A name that is looked for in one folder after the other; the line of the success stands for the tries."""
     path = stage.program("exits-1", programs.exits(1))
     tries = [b"%s-%d/exits-1" % (_absent(stage), number) for number in range(3)] + [path]
 
@@ -78,11 +78,11 @@ def search(stage: Stage) -> Play:
     ran = stage.perform(body)
     if os.waitstatus_to_exitcode(ran.status) == 4:
         raise CannotRun("the program could not be run at all")
-    seen = yield f"ENOENT 3 times, 1 exec, {status_text(ran.status)}"
-    failed = seen.of("exec_failed", ran.pid)
-    errors = ",".join(sorted({event.error or "-" for event in failed}))
-    tried = sum(1 + (event.folded or 0) for event in failed)
-    return f"{errors} {tried} times, {len(seen.of('exec', ran.pid))} exec, {life_text(seen, ran.pid)}"
+    seen = yield f"3 tries before 1 exec, {status_text(ran.status)}"
+    execs = seen.of("exec", ran.pid)
+    tried = sum(1 + (event.folded or 0) for event in seen.of("exec_failed", ran.pid))
+    tried += sum(event.folded or 0 for event in execs)
+    return f"{tried} tries before {len(execs)} exec, {life_text(seen, ran.pid)}"
 
 
 def fatal(stage: Stage) -> Play:
