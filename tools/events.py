@@ -79,7 +79,7 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "pid": (COUNT, "the process (tgid)"),
     "tid": (COUNT, "the thread that did it; at an exit the last one"),
     "ppid": (COUNT, "its parent then; 0 for none"),
-    "start_boottime_ns": (COUNT, "when the process began; of an `existing` one to 10 ms"),
+    "start_boottime_ns": (COUNT, "when the process began; to 10 ms where `incomplete` says `truncated`"),
     "uid": (COUNT, "real user"),
     "gid": (COUNT, "real group"),
     "euid": (COUNT, "effective user"),

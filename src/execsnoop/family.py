@@ -12,8 +12,6 @@ list was made is missed: that is what the notice of loss in the stream stands fo
 
 from __future__ import annotations
 
-from .procfs import TICK_NS
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +49,6 @@ class Family:
 
     def __len__(self) -> int:
         return len(self._members)
-
-    def began_about(self, pid: int, ticks_ns: int) -> bool:
-        """Whether the member with that pid began then, by the ticks of /proc."""
-        return self._members.get(pid, -TICK_NS) // TICK_NS == ticks_ns // TICK_NS
 
     def set_list(self, processes: Iterable[Any], boottime_ns: int) -> None:
         """Take up who lives now: records of listed_process, the list of which was begun at `boottime_ns`."""

@@ -7,6 +7,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 import snoopkit
 
 from .family import Family
+from .snapshot import LIST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
     from .command import Command
     from .model import ProcessEvent
 
-__all__ = ["LIST", "Following"]
-
-LIST = "list_processes"
-"""The package's program that tells who lives."""
+__all__ = ["Following"]
 
 
 class Following:
@@ -68,5 +66,5 @@ class Following:
         return not self._family
 
     def began_before(self, event: ProcessEvent) -> bool:
-        """Whether an event of the snapshot, which knows a process's start less exactly, is one of the family's."""
-        return self._family.began_about(event.pid or 0, event.start_boottime_ns or 0)
+        """Whether an event of the snapshot is one of the family's."""
+        return (event.pid or 0, event.start_boottime_ns or 0) in self._family

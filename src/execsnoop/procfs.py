@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TICK_NS", "Process", "arguments", "processes"]
+__all__ = ["TICK_NS", "Process", "arguments", "find", "processes"]
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """The unit of start times in /proc."""
@@ -111,14 +111,25 @@ def processes() -> Iterator[Process]:
             process.close()
 
 
-def arguments(pid: int, start_boottime_ns: int) -> bytes | None:
-    """What stands in a process's memory of arguments, each with its NUL; None if that process is gone."""
+def find(pid: int, start_boottime_ns: int) -> Process | None:
+    """That process, for the caller to close; None if it is gone."""
     try:
         process = Process(pid)
     except OSError:
         return None
+    if process.start_ticks == start_boottime_ns // TICK_NS:
+        return process
+    process.close()
+    return None
+
+
+def arguments(pid: int, start_boottime_ns: int) -> bytes | None:
+    """What stands in a process's memory of arguments, each with its NUL; None if that process is gone."""
+    process = find(pid, start_boottime_ns)
+    if process is None:
+        return None
     try:
-        return process.read("cmdline") if process.start_ticks == start_boottime_ns // TICK_NS else None
+        return process.read("cmdline")
     finally:
         process.close()
 

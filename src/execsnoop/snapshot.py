@@ -7,50 +7,118 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 from snoopkit.render import WallClock
 
 from .identity import container, path
-from .model import ProcessEvent
+from .model import GROUPS, ProcessEvent
 from .processes import Command
-from .procfs import TICK_NS, processes
+from .procfs import TICK_NS, find, processes
+from .records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from snoopkit import Snoop
 
     from .processes import Processes
     from .procfs import Process
 
-__all__ = ["look"]
+__all__ = ["LIST", "Snapshot", "look"]
+
+LIST = "list_processes"
+"""The package's program that tells who lives."""
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _NO_AUDIT_ID = 0xFFFFFFFF
+# How much later than a process's start its fork may be told: the kernel has to build it in between.
+_BIRTH_NS = 1_000_000_000
 
 
-def look(
-    known: Processes, began_ns: int, groups: Mapping[str, bool] | None
-) -> list[tuple[ProcessEvent, int]]:
-    """Tell `known` what every process runs now, after all hooks are attached.
-
-    With `groups`, which of the package's options are on, also returns an event for each that began before now, with
-    the ticks of its start; they have the time `began_ns`, before the hooks were there.
-    """
-    attached_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-    unix_ns = WallClock().wall_ns(began_ns)
-    found = []
+def look(known: Processes) -> None:
+    """Tell `known` what every process runs now, after all hooks are attached."""
     for process in processes():
-        argv = process.arguments()
-        size_bytes = sum(map(len, argv)) if argv else 0
-        known.found(
-            process.pid, process.start_ticks, Command(argv, size_bytes, None if argv else "unreadable")
-        )
-        if groups is not None and process.start_ticks * TICK_NS <= attached_ns:
-            event = ProcessEvent("existing", began_ns, unix_ns, None)
-            _describe(event, process, argv)
-            _describe_more(event, process, groups)
-            found.append((event, process.start_ticks))
+        known.found(process.pid, process.start_ticks, _command(process.arguments()))
     known.looked(clock_gettime_ns(CLOCK_BOOTTIME))
-    return found
 
 
-def _describe(event: ProcessEvent, process: Process, argv: list[str] | None) -> None:
+class Snapshot:
+    """The same, with an event for each of those processes, of the time `began_ns`: before the hooks were there.
+
+    `snoop` is to run LIST; None: /proc tells everything, starts in its ticks. `groups` says which of the package's
+    options are on.
+    """
+
+    def __init__(
+        self, known: Processes, began_ns: int, groups: Mapping[str, bool], snoop: Snoop | None
+    ) -> None:
+        self._events: dict[tuple[int, int], ProcessEvent] = {}
+        for event, process in _listed(snoop, began_ns) if snoop is not None else _read(began_ns):
+            argv = _describe_more(event, process, groups)
+            key = _key(event.pid, event.start_boottime_ns)
+            known.found(*key, _command(argv))
+            self._events[key] = event
+        self._looked_ns = clock_gettime_ns(CLOCK_BOOTTIME)
+        known.looked(self._looked_ns)
+
+    def older(self, records: list[Any]) -> list[ProcessEvent]:
+        """The events of those whose forks are not among the first records."""
+        for record in records:
+            if _is_fork(record):
+                self._events.pop(_child(record), None)
+        return list(self._events.values())
+
+    def unless_told(self, records: list[Any]) -> list[Any]:
+        """The records after those, without the forks of processes that have their event: the kernel lists a process
+        before it tells its fork."""
+        if self._events and records and records[0]._time_ns > self._looked_ns + _BIRTH_NS:
+            self._events.clear()
+        if not self._events:
+            return records
+        return [record for record in records if not (_is_fork(record) and _child(record) in self._events)]
+
+
+def _is_fork(record: Any) -> bool:
+    return record._struct in ("fork_event", "child_event")
+
+
+def _child(record: Any) -> tuple[int, int]:
+    return _key(record.child_pid, record.child_start_boottime_ns)
+
+
+def _key(pid: int | None, start_boottime_ns: int | None) -> tuple[int, int]:
+    """An identity as exact as /proc has it."""
+    return pid or 0, (start_boottime_ns or 0) // TICK_NS
+
+
+def _command(argv: list[str] | None) -> Command:
+    return Command(argv, sum(map(len, argv or ())), None if argv else "unreadable")
+
+
+def _listed(snoop: Snoop, began_ns: int) -> Iterator[tuple[ProcessEvent, Process | None]]:
+    """Each process that lives, as the kernel lists it, and as /proc has it; that is None where it is gone, or in no
+    pid namespace of ours."""
+    records = Records(sees_credentials=True, groups=())
+    unix_ns = records.clock.wall_ns(began_ns)
+    for record in snoop.iterate(LIST).events():
+        event = records.event("existing", record)
+        event.boottime_ns, event.unix_ns, event.cpu = began_ns, unix_ns, None
+        process = find(record.own_pid, record.start_boottime_ns)
+        try:
+            yield event, process
+        finally:
+            if process is not None:
+                process.close()
+
+
+def _read(began_ns: int) -> Iterator[tuple[ProcessEvent, Process]]:
+    """Each process, as /proc alone tells it."""
+    unix_ns = WallClock().wall_ns(began_ns)
+    for process in processes():
+        event = ProcessEvent("existing", began_ns, unix_ns, None)
+        _describe(event, process)
+        yield event, process
+
+
+def _describe(event: ProcessEvent, process: Process) -> None:
     event.pid = event.tid = process.pid
     event.ppid = process.ppid
     event.start_boottime_ns = process.start_ticks * TICK_NS
@@ -67,12 +135,20 @@ def _describe(event: ProcessEvent, process: Process, argv: list[str] | None) -> 
             setattr(event, key, number)
     event.tty = process.tty
     event.comm = process.comm
-    event.argv = argv
+
+
+def _describe_more(
+    event: ProcessEvent, process: Process | None, groups: Mapping[str, bool]
+) -> list[str] | None:
+    """What the kernel's list lacks; returns the arguments."""
+    argv = event.argv = process.arguments() if process is not None else None
     if argv is None:
         event.mark("argv", "unreadable")
-
-
-def _describe_more(event: ProcessEvent, process: Process, groups: Mapping[str, bool]) -> None:
+    if process is None:
+        for name, is_on in groups.items():
+            for key in GROUPS[name] if is_on else ():
+                event.mark(key, "unreadable")
+        return None
     if groups["with_paths"]:
         for key in ("exe", "cwd"):
             link = process.link(key)
@@ -88,6 +164,7 @@ def _describe_more(event: ProcessEvent, process: Process, groups: Mapping[str, b
         event.namespaces = {name: int(link.partition("[")[2][:-1]) for name, link in links.items() if link}
         if len(event.namespaces) < len(_NAMESPACES):
             event.mark("namespaces", "unreadable")
+    return argv
 
 
 def _groups(process: Process) -> tuple[list[str], list[str]]:

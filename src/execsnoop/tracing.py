@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
+from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic, sleep
 
 import snoopkit
 
 from .model import GROUPS
-from .procfs import TICK_NS
-from .snapshot import look
+from .snapshot import LIST, Snapshot, look
 from .stream import Stream
 
 TYPE_CHECKING = False
@@ -32,6 +31,9 @@ __all__ = ["SETTLE_SECONDS", "Trace", "package_path", "trace"]
 
 SETTLE_SECONDS = 0.15
 """For how long most parents need at most to reap, and the kernel to settle the account."""
+
+# How old a record is that no poll holds back any more, for others' sake.
+_HELD_BACK_SECONDS = 0.005
 
 # Records looked at between two drains, and how many may wait for that; more stay in the rings, where the kernel counts
 # what it has no room for.
@@ -89,6 +91,19 @@ def _run(package: snoopkit.Package, hooks: list[str], options: dict[str, Any], *
             raise
     twins = [_TWINS.get(name, name) for name in (*_ALWAYS, *hooks)]
     return snoopkit.run(package, enable=twins, disable=_ALWAYS, **how)
+
+
+def _run_with_list(
+    package: snoopkit.Package, hooks: list[str], options: dict[str, Any], **how: Any
+) -> tuple[snoopkit.Snoop, bool]:
+    """Also whether it can run LIST, without which kernels that refuse iterators must do."""
+    if snoopkit.supports("iter/task"):
+        try:
+            return _run(package, [*hooks, LIST], options, **how), True
+        except snoopkit.UnsupportedError as error:
+            if not error.feature.endswith("iter/task"):
+                raise
+    return _run(package, hooks, options, **how), False
 
 
 def _command(command: Command | Sequence[str] | None) -> Command | None:
@@ -171,14 +186,18 @@ class Trace:
             raise ValueError("either a command is followed, or a subtree")
         follows = to_follow is not None or subtree is not None
         if follows:
-            from .following import LIST, Following
+            from .following import Following
 
             hooks.append(LIST)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         # Whoever follows a family needs the forks of all.
         decided = self._filter.kernel_options if self._filter and not follows else {}
         options = {**groups, **decided}
-        self._snoop = _run(package, hooks, options, buffer_bytes=buffer_bytes, transport=transport)
+        how = {"buffer_bytes": buffer_bytes, "transport": transport}
+        if existing and not follows:
+            self._snoop, lists = _run_with_list(package, hooks, options, **how)
+        else:
+            self._snoop, lists = _run(package, hooks, options, **how), follows
         self._accounts = _Accounts(self._snoop)
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
@@ -189,19 +208,22 @@ class Trace:
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
         self._following: Following | None = None
+        self._snapshot: Snapshot | None = None
         try:
             if follows:
                 self._following = Following(self._snoop, to_follow, subtree, linger)
-            found = look(self._stream.processes, began_ns, groups if existing else None)
-            if existing:
-                # What a second drain holds back is younger than the first; that is, than the snapshot.
-                records = [*self._snoop.poll(0), *self._snoop.poll(0)]
-                begun = {
-                    (record.child_pid, record.child_start_boottime_ns // TICK_NS)
-                    for record in records
-                    if record._struct in ("fork_event", "child_event")
-                }
-                older = [event for event, ticks in found if (event.pid, ticks) not in begun]
+            if not existing:
+                look(self._stream.processes)
+            else:
+                self._snapshot = Snapshot(
+                    self._stream.processes, began_ns, groups, self._snoop if lists else None
+                )
+                # A poll gives all that is older than the poll before it, and old enough: after these two that is
+                # whatever is older than the snapshot.
+                records = self._snoop.poll(0)
+                sleep(_HELD_BACK_SECONDS)
+                records += self._snoop.poll(0)
+                older = self._snapshot.older(records)
                 if self._following is not None:
                     older = list(filter(self._following.began_before, older))
                 self._pending = [*self._wanted(older), *self._feed(records)][::-1]
@@ -314,6 +336,8 @@ class Trace:
         yield self._chosen(self._stream.flush(), clock_gettime_ns(CLOCK_BOOTTIME))
 
     def _feed(self, records: list[Any]) -> list[ProcessEvent]:
+        if self._snapshot is not None:
+            records = self._snapshot.unless_told(records)
         if self._snoop.lost:
             records = [
                 record for record in records if record._struct != "lost" or self._accounts.leave_out(record)

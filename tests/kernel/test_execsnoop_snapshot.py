@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import execsnoop
+import snoopkit
 from kernel.watching import Command, marker, of, one, programs, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from execsnoop import ProcessEvent
 
 __all__ = ["marker", "programs"]  # fixtures
+
+
+def without_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that has none."""
+    found = snoopkit.supports
+    monkeypatch.setattr(snoopkit, "supports", lambda section: section != "iter/task" and found(section))
+
+
+def refuse_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that has them, and loads no program for them."""
+    run = snoopkit.run
+
+    def refusing(package: snoopkit.Package, **how: Any) -> snoopkit.Snoop:
+        for name in how["enable"]:
+            section = package.programs[name].section
+            if "iter/" in section:
+                raise snoopkit.UnsupportedError("this kernel refuses iterators", feature=section)
+        return run(package, **how)
+
+    monkeypatch.setattr(snoopkit, "run", refusing)
+
+
+LACKS = pytest.mark.parametrize("lack", [without_iterators, refuse_iterators])
 
 
 @pytest.fixture
@@ -47,10 +71,10 @@ def test_its_children_inherit_it(older: subprocess.Popen[bytes], marker: str) ->
     assert own.argv == ["/bin/true"]
 
 
-def test_existing_come_first_and_once(
+def existing_and_end(
     older: subprocess.Popen[bytes], programs: dict[str, str], marker: str
-) -> None:
-    events: list[ProcessEvent] = []
+) -> tuple[ProcessEvent, ProcessEvent]:
+    """What a trace tells of the shell at first, and at its end; the former is checked."""
     with execsnoop.trace(existing=True, columns=["exe", "cwd", "cgroup", "namespaces"]) as trace:
         older.communicate(f"{programs['leaf']} {marker} exit 0\nexit 0\n".encode())
         events = [event for lot in trace.finish() for event in lot]
@@ -60,15 +84,72 @@ def test_existing_come_first_and_once(
     assert (event.uid, event.euid, event.comm) == (os.getuid(), os.geteuid(), "sh")
     assert (event.exe, event.cwd) == (os.path.realpath("/bin/sh"), os.getcwd())
     assert event.cgroup is not None and event.namespaces is not None and len(event.namespaces) == 8
-    assert event.start_boottime_ns is not None and event.incomplete == {"start_boottime_ns": "truncated"}
     types = [event.type for event in events]
     first = types.index(next(type for type in types if type != "existing"))
     assert "existing" not in types[first:]
-    end = one([event for event in events if event.type == "exit" and event.pid == older.pid])
-    assert end.start_boottime_ns is not None
-    assert 0 <= end.start_boottime_ns - event.start_boottime_ns < 10_000_000
     times = [event.boottime_ns for event in events]
     assert times == sorted(times)
+    return event, one([event for event in events if event.type == "exit" and event.pid == older.pid])
+
+
+def test_existing_come_first_and_once(
+    older: subprocess.Popen[bytes], programs: dict[str, str], marker: str
+) -> None:
+    event, end = existing_and_end(older, programs, marker)
+    assert event.incomplete is None and event.cpu is None
+    told = ("pid", "start_boottime_ns", "uid", "gid", "euid", "egid", "loginuid", "sessionid", "tty", "argv")
+    assert [getattr(event, key) for key in told] == [getattr(end, key) for key in told]
+
+
+@LACKS
+def test_without_iterators_starts_have_ticks(
+    older: subprocess.Popen[bytes],
+    programs: dict[str, str],
+    marker: str,
+    monkeypatch: pytest.MonkeyPatch,
+    lack: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    lack(monkeypatch)
+    event, end = existing_and_end(older, programs, marker)
+    assert event.incomplete == {"start_boottime_ns": "truncated"}
+    assert event.start_boottime_ns is not None and end.start_boottime_ns is not None
+    assert 0 <= end.start_boottime_ns - event.start_boottime_ns < 10_000_000
+
+
+@pytest.mark.parametrize("lack", [None, without_iterators])
+def test_who_begins_meanwhile_is_told_once(
+    programs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    lack: Callable[[pytest.MonkeyPatch], None] | None,
+) -> None:
+    """All children of one process, by its own word, most of them born while a trace begins: each was there, or its
+    fork is told, and all end as whom they began."""
+    if lack is not None:
+        lack(monkeypatch)
+    command = [programs["brood"], "2500", "300"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as brood:
+        assert brood.stdin is not None and brood.stdout is not None
+        born = [int(brood.stdout.readline())]
+        with execsnoop.trace(existing=True, buffer_bytes=1 << 22) as trace:
+            events = trace.poll(0)
+            while len(born) < 2500:
+                born.append(int(brood.stdout.readline()))
+                events += trace.poll(0)
+            brood.stdin.close()
+            while brood.poll() is None:
+                events += trace.poll(0.05)
+            events += [event for lot in trace.finish() for event in lot]
+            assert trace.lost == 0
+    there = [event for event in events if event.type == "existing" and event.ppid == brood.pid]
+    forks = [event for event in events if event.type == "fork" and event.pid == brood.pid]
+    assert there and forks
+    assert sorted([e.pid for e in there] + [e.child_pid for e in forks]) == sorted(born)  # type: ignore[type-var]
+    ends = [event for event in events if event.type == "exit" and event.ppid == brood.pid]
+    assert sorted(event.pid for event in ends) == sorted(born)  # type: ignore[type-var]
+    if lack is None:
+        begun = {(e.pid, e.start_boottime_ns) for e in there}
+        begun |= {(e.child_pid, e.child_start_boottime_ns) for e in forks}
+        assert begun == {(e.pid, e.start_boottime_ns) for e in ends}
 
 
 def test_in_a_storm_every_process_is_told_once(programs: dict[str, str], marker: str) -> None:

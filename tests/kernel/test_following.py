@@ -358,7 +358,7 @@ def test_a_subtree_with_who_was_there(bystanders: None, before: list[str], tmp_p
         exec 3<>{fifo}
         sh -c {json.dumps(TREE.replace("$", chr(92) + "$"))} <{fifo} & pid=$!
         sleep 0.3
-        {EXECSNOOP[0]} --json -o {path} --subtree $pid & tracer=$!
+        {EXECSNOOP[0]} --json -o {path} --existing --subtree $pid & tracer=$!
         sleep 2
         echo go >&3
         wait $tracer
@@ -367,7 +367,15 @@ def test_a_subtree_with_who_was_there(bystanders: None, before: list[str], tmp_p
     assert result.returncode == 0, result.stderr
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert [argv[-1] for argv in commands(events)] == ["deep", "middle"]
-    assert [event["exit_code"] for event in events if event["type"] == "exit"] == [0, 2, 0, 3, 4]
+    ends = [event for event in events if event["type"] == "exit"]
+    assert [event["exit_code"] for event in ends] == [0, 2, 0, 3, 4]
+    there = [event for event in events if event["type"] == "existing"]
+    assert there and events[: len(there)] == there and all("incomplete" not in event for event in there)
+    begun = [(event["pid"], event["start_boottime_ns"]) for event in there]
+    begun += [
+        (event["child_pid"], event["child_start_boottime_ns"]) for event in events if event["type"] == "fork"
+    ]
+    assert sorted(begun) == sorted((event["pid"], event["start_boottime_ns"]) for event in ends)
 
 
 def test_a_subtree_of_nobody() -> None:

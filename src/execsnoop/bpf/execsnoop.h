@@ -11,6 +11,7 @@
 #define FAIL 6
 #define CHILD 7
 #define GONE 8
+#define LISTED 9
 
 /* header.flags: what a record doesn't tell in full */
 #define ARGV_TRUNCATED 0x01
@@ -157,17 +158,16 @@ struct fork_event {
 	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS);
 } SNOOPKIT_EVENT(life, FORK);
 
-/* A process that lives, and its parent: what list_processes writes. own_pid is its number in the pid
- * namespace of whoever reads.
+/* A process that lives: what list_processes writes. own_pid is its number in the pid namespace of
+ * whoever reads.
  */
 struct listed_process {
-	__u64 start_boottime_ns;
+	struct snoopkit_header header;
+	PROCESS_MEMBERS
 	__u64 parent_start_boottime_ns;
-	__u32 pid;
-	__u32 ppid;
 	__u32 own_pid;
 	__u32 unused;
-} SNOOPKIT_TAG("snoopkit.event:list_processes");
+} SNOOPKIT_EVENT(list_processes, LISTED);
 
 /* A process that ended was reaped: its account is final. */
 struct free_event {
