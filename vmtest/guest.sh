@@ -1,12 +1,14 @@
 #!/bin/sh
-# Inside the VM, as root and in a mount namespace of its own: runs tests and ends with pytest's exit status.
+# Inside the VM, as root: runs tests and ends with pytest's exit status.
 #   guest.sh CHECKOUT RESULTS SECONDS PYTEST-ARGUMENTS…
 # virtme-ng's root is the host's over 9p, and asks the host about every file anew; importing pytest takes 30 s there.
-# The same root is therefore mounted once more with a cache, and takes its place. It can't be written to; /tmp can.
+# The same root is therefore mounted once more with a cache, and takes its place, for every process that is there, the
+# kernel's own among them: to the tests it is the machine's root. It can't be written to; /tmp can.
 set -eu
 checkout=$1 results=$2 seconds=$3
 shift 3
 
+mount --make-rprivate /
 root=/run/root
 mkdir -p "$root"
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,access=any,cache=loose,msize=512000 cached_root "$root"
@@ -31,6 +33,7 @@ ip link set lo up 2>/dev/null || :
 exec >/run/results/output.txt 2>&1
 echo "vmtest: Linux $(uname -r), $(nproc) CPUs"
 export CI=true HOME=/tmp/home XDG_CACHE_HOME=/tmp/home/cache PYTHONDONTWRITEBYTECODE=1 SNOOPKIT_REQUIRE_KERNEL=1
+export HYPOTHESIS_STORAGE_DIRECTORY=$HOME/hypothesis
 mkdir -p "$XDG_CACHE_HOME"
 cp -r /run/results/programs /tmp/programs
 export SNOOPKIT_TEST_PROGRAMS=/tmp/programs

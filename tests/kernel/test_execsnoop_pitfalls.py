@@ -209,7 +209,7 @@ def test_a_tracer_is_no_parent(programs: dict[str, str], marker: str) -> None:
     assert told[1].exit_code == 4
 
 
-@pytest.mark.parametrize("offset", ["-1000", "86400"])
+@pytest.mark.parametrize("offset", ["-10", "86400"])  # not to before the boot
 def test_another_boot_clock_is_refused(offset: str) -> None:
     """In a time namespace; by that clock all times would be wrong, or events too new ever to be given."""
     place = ["unshare", "--time", "--boottime", offset, "--fork"]
