@@ -58,16 +58,25 @@ class Grid:
         self._screen = screen
         self._fit()
 
+    def _fit(self) -> None:
+        """Choose the columns for the screen's width of now."""
+        self._width, lines = self._screen.size()
+        self._shown = _fitting(self._columns, self._width)
+        self._lines_left = (lines or 0) - 1  # until the header has gone from the screen
+        self._texts = [column.text for column in self._shown]
+        self._measure()
+
+    def _measure(self) -> None:
+        """Note how wide the columns are."""
+        forms = [f"%{column.width}s " if column.is_right else f"%-{column.width}s " for column in self._shown]
+        self._form = "".join(forms)
+        self._taken = sum(column.width + 1 for column in self._shown)
+
     def header(self) -> bytes:
         """The headings, for the screen's width of now."""
         self._fit()
         headings = [pad(column.heading, column.width, is_right=column.is_right) for column in self._shown]
         return _encoded(self._screen.paint(" ".join([*headings, self._last]), BOLD))
-
-    def _fit(self) -> None:
-        self._width, lines = self._screen.size()
-        self._shown = _fitting(self._columns, self._width)
-        self._lines_left = (lines or 0) - 1  # until the header has gone from the screen
 
     def row(self, event: Any, text: str, style: str = "", *, lead: str = "", hang: str = "") -> bytes:
         """One row, under a new header where the old one has gone or doesn't fit any more. `lead` stands before the
@@ -75,33 +84,39 @@ class Grid:
         header = b""
         if self._screen.is_terminal and (self._lines_left <= 0 or self._screen.size()[0] != self._width):
             header = self.header()
-        cells, taken = self._cells(event)
-        pieces = self._pieces(text, taken + width(lead), taken + width(hang))
+        head, taken = self._head(event)
         paint = self._screen.paint
-        first = " ".join([*cells, lead + paint(pieces[0], style)]).rstrip(" ")
-        rest = [" " * taken + hang + paint(piece, style) for piece in pieces[1:]]
-        self._lines_left -= len(pieces)
-        return header + _encoded("\n".join([first, *rest]))
+        if self._width is None:
+            return header + _encoded((head + lead + paint(text, style)).rstrip(" "))
+        first, *others = self._pieces(text, taken + width(lead), taken + width(hang))
+        lines = [(head + lead + paint(first, style)).rstrip(" ")]
+        lines += [" " * taken + hang + paint(piece, style) for piece in others]
+        self._lines_left -= len(lines)
+        return header + _encoded("\n".join(lines))
 
-    def _cells(self, event: Any) -> tuple[list[str], int]:
+    def _head(self, event: Any) -> tuple[str, int]:
         """The cells before the text, and the columns that they take."""
-        cells = []
+        cells = tuple([text(event) for text in self._texts])
+        head = self._form % cells
+        if len(head) == self._taken and head.isascii() and not self._screen.is_coloured:
+            return head, self._taken
+        return self._laid_out(event, cells)
+
+    def _laid_out(self, event: Any, cells: tuple[str, ...]) -> tuple[str, int]:
+        """The same where a cell is too wide, or has characters that aren't one column wide, or a colour."""
+        padded = []
         taken = 0
-        for column in self._shown:
-            text = column.text(event)
-            if len(text) > column.width:
-                column.width = min(max(width(text), column.width), column.most)
+        for column, text in zip(self._shown, cells):
+            column.width = min(max(width(text), column.width), column.most)
             text = pad(text, column.width, is_right=column.is_right)
             taken += width(text) + 1
-            if column.style is not None:
-                text = self._screen.paint(text, column.style(event))
-            cells.append(text)
-        return cells, taken
+            padded.append(self._screen.paint(text, column.style(event)) if column.style is not None else text)
+        self._measure()
+        return " ".join([*padded, ""]), taken
 
     def _pieces(self, text: str, first: int, others: int) -> list[str]:
         """The text as the lines that it takes behind so many columns."""
-        if self._width is None:
-            return [text]
+        assert self._width is not None
         room = max(self._width - first, _LEAST_ROOM)
         if not self._screen.wraps:
             return [cut(text, room)]
