@@ -62,8 +62,7 @@ def test_bars_are_honest(slots: list[int]) -> None:
         else []
     )
     for count, length in lengths:
-        assert length <= 40 * count / max(slots)
-        assert length + 1 > 40 * count / max(slots)
+        assert length * max(slots) <= 40 * count < (length + 1) * max(slots)
     if used:
         assert max(length for _, length in lengths) == 40
 
