@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..render.formats import Formats
     from ..render.writers import Writer
     from ..session import Snoop
 
@@ -48,11 +49,11 @@ def main(argv: Sequence[str]) -> int:
     return run_package(parser().parse_args(arguments), "ecli", _writer)
 
 
-def _writer(args: argparse.Namespace, snoop: Snoop) -> Writer:
+def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats) -> Writer:
     if args.format == "csv":
         from ..render import Csv
 
         return Csv(snoop)
     from ..render.eunomia import EunomiaJson, EunomiaText
 
-    return (EunomiaJson if args.format == "json" else EunomiaText)(snoop.package)
+    return EunomiaJson(snoop.package) if args.format == "json" else EunomiaText(snoop.package, formats)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..options import Value
     from ..package import Package
+    from ..render.formats import Formats
     from ..render.writers import Writer
     from ..session import Snoop
     from .live import Source
@@ -49,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     from ..render import writer
 
     return run_package(
-        parser().parse_args(argv), "snoopkit run", lambda args, snoop: writer(args.format, snoop)
+        parser().parse_args(argv),
+        "snoopkit run",
+        lambda args, snoop, formats: writer(args.format, snoop, formats),
     )
 
 
@@ -101,17 +104,28 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pid", type=_count, metavar="N", help="uprobes, USDT probes and sampling: of this process only"
     )
+    parser.add_argument(
+        "--as",
+        action="append",
+        default=[],
+        dest="show_as",
+        metavar="[STRUCT.]FIELD=FORMAT",
+        help="show a number as ipv4, ipv6, mac, port, hex, errno, signal, syscall, duration, …; not in JSON and CSV",
+    )
     add_source(parser)
     rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # so that no message asks for it
 
 
 def run_package(
-    args: argparse.Namespace, name: str, writer: Callable[[argparse.Namespace, Snoop], Writer]
+    args: argparse.Namespace, name: str, writer: Callable[[argparse.Namespace, Snoop, Formats], Writer]
 ) -> int:
     """Read `args.target`, give it `args.rest`, run it; returns the exit status."""
     package = read_target(args, name)
     own = own_options(package, f"{name} {args.target}", args.rest)
+    from ..render.formats import formats
+
+    shown = formats(package, args.show_as)
     with Live(args, name) as live:
         from ..session import run
 
@@ -125,7 +139,7 @@ def run_package(
             pid=args.pid,
             btf=args.btf,
         )
-        return live.run(_source(snoop), writer(args, snoop))
+        return live.run(_source(snoop), writer(args, snoop, shown))
 
 
 def _source(snoop: Snoop) -> Source:

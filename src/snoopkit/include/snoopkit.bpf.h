@@ -49,6 +49,11 @@ struct snoopkit_count {
  */
 #define SNOOPKIT_TAIL(parts) SNOOPKIT_TAG("snoopkit.tail:" parts)
 
+/* Behind a member: how its number is shown to people, such as `__u32 saddr SNOOPKIT_AS(ipv4);`. JSON
+ * keeps the number.
+ */
+#define SNOOPKIT_AS(format) SNOOPKIT_TAG("snoopkit.as:" #format)
+
 /* Declares the map that counts outputs by header.type, which must be less than `kinds`. */
 #define SNOOPKIT_LOSSES(name, kinds)                                                               \
 	struct {                                                                                   \

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..package import Package
+    from .formats import Formats
 
 __all__ = ["EunomiaJson", "EunomiaText"]
 
@@ -26,7 +27,8 @@ __all__ = ["EunomiaJson", "EunomiaText"]
 class EunomiaText:
     """A header, then a row an event: each value starts where its heading does, or one space on where it can't."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, formats: Formats | None = None) -> None:
+        self._formats = formats or {}
         self._clock = WallClock()
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._headings: dict[str, tuple[str, list[int]]] = {}
@@ -52,9 +54,10 @@ class EunomiaText:
         _, starts = self._heading(event._struct, event._fields)
         line = self._clock.local(event._time_ns)[:8] + " "
         values = tree(self._types[event._struct], event)
-        for start, value in zip(starts, values.values(), strict=True):
+        by_member = self._formats.get(event._struct, {})
+        for start, (name, value), plain in zip(starts, values.items(), event, strict=True):
             line = line.ljust(start) if start > len(line) else line + " "
-            line += _bare(value)
+            line += by_member[name](plain) if name in by_member else _bare(value)
         return again + line.encode("utf-8", "backslashreplace") + b"\n"
 
     def _sample(self, found: Sample) -> bytes:

@@ -12,13 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .formats import Formats
+
 __all__ = ["SampleRows", "sample_data", "sample_json"]
 
 
 class SampleRows:
     """TIME, MAP, KEY and VALUE of an entry; a histogram under a line with its time, map and key."""
 
-    def __init__(self, maps: list[str]) -> None:
+    def __init__(self, maps: list[str], formats: Formats) -> None:
+        self._formats = formats
         width = max([len(name) for name in maps], default=0)
         self._aligner = Aligner(
             [Column("TIME", 12), Column("MAP", width), Column("KEY", 16), Column("VALUE")]
@@ -32,16 +35,28 @@ class SampleRows:
         if isinstance(found, Sample):
             if found.is_empty:
                 return self._aligner.line([time, name, "(empty)", ""])
-            return self._aligner.line([time, name, _text(found.key), _text(found.value)])
-        key = [] if found.key is None else [_text(found.key)]
+            return self._aligner.line(
+                [time, name, self._text(found, "key", found.key), self._text(found, "value", found.value)]
+            )
+        key = [] if found.key is None else [self._text(found, "key", found.key)]
         about = " ".join([time, name, *key, *[f"{k}={_text(v)}" for k, v in found.members.items()]])
         lines = [about, *[f"    {line}" for line in bars(found)]]
         return "".join([f"{line}\n" for line in lines]).encode("utf-8", "backslashreplace")
 
+    def _text(self, found: Sample | Histogram, role: str, value: Any) -> str:
+        format = self._formats.get(found._map, {}).get(role)
+        if format is not None:
+            return format(value)
+        if isinstance(value, Record):
+            by_member = self._formats.get(value._struct, {})
+            members = zip(value._fields, value, strict=True)
+            return " ".join([f"{name}={(by_member.get(name) or _text)(item)}" for name, item in members])
+        return _text(value)
+
 
 def _text(value: Any) -> str:
     if isinstance(value, Record):
-        return " ".join([f"{name}={_text(item)}" for name, item in value._asdict().items()])
+        return _text(value._asdict())
     if isinstance(value, dict):
         return " ".join([f"{name}={_text(item)}" for name, item in value.items()])
     if isinstance(value, tuple):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..batch import Batch
     from ..package import Package
     from ..session import Snoop
+    from .formats import Formats
     from .samples import SampleRows
 
     class Writer(Protocol):
@@ -32,16 +33,23 @@ __all__ = ["Column", "Csv", "JsonLines", "Table", "csv_row", "writer"]
 
 class Table:
     """TIME and the members of the event, a column each; for a package with several event types TIME, EVENT and
-    `name=value` pairs instead."""
+    `name=value` pairs instead. `formats` says how members are shown whose numbers mean more: see `formats`."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, formats: Formats | None = None) -> None:
+        self._formats = formats or {}
         self._clock = WallClock()
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._is_single = len(package.event_specs) == 1 and package.event_specs[0].tail_member is None
         columns = [Column("TIME", 12)]
         if self._is_single:
             (struct,) = self._types.values()
-            columns += [_column(member.name, member.type) for member in struct.members]
+            by_member = self._formats.get(struct.name, {})
+            columns += [
+                Column(member.name.upper(), 8)
+                if member.name in by_member
+                else _column(member.name, member.type)
+                for member in struct.members
+            ]
         else:
             columns += [
                 Column("EVENT", max([len(name) for name in self._types], default=0)),
@@ -60,7 +68,7 @@ class Table:
         if self._samples is None:
             from .samples import SampleRows
 
-            self._samples = SampleRows(self._sampled)
+            self._samples = SampleRows(self._sampled, self._formats)
         return self._samples
 
     def row(self, event: Any) -> bytes:
@@ -69,9 +77,13 @@ class Table:
             return f"{time} lost {_lost_text(event)}\n".encode()
         if isinstance(event, (Sample, Histogram)):
             return self._sample_rows().row(time, event)
+        by_member = self._formats.get(event._struct, {})
+        cells = [
+            (by_member.get(name) or cell)(value) for name, value in zip(event._fields, event, strict=True)
+        ]
         if self._is_single:
-            return self._aligner.line([time, *(cell(value) for value in event)])
-        pairs = " ".join(f"{name}={cell(value)}" for name, value in zip(event._fields, event, strict=True))
+            return self._aligner.line([time, *cells])
+        pairs = " ".join(f"{name}={text}" for name, text in zip(event._fields, cells, strict=True))
         return self._aligner.line([time, event._struct, pairs])
 
 
@@ -188,10 +200,10 @@ def _csv_cell(value: object) -> str:
     return text
 
 
-def writer(format: str, snoop: Snoop) -> Writer:
-    """The writer that `--format` asks for: table, json or csv."""
+def writer(format: str, snoop: Snoop, formats: Formats | None = None) -> Writer:
+    """The writer that `--format` asks for: table, json or csv. Only a table has use for `formats`."""
     if format == "table":
-        return Table(snoop.package)
+        return Table(snoop.package, formats)
     if format == "json":
         return JsonLines(snoop)
     if format == "csv":
