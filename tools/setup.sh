@@ -170,6 +170,10 @@ if [ -n "$stale" ]; then
     say "building the native modules"
     touch .venv/.building
     .venv/bin/python -m pip install -q --no-build-isolation --no-deps -e .
+    # Older versions of pip make scripts that import re, for Windows' sake: a tenth of execsnoop's start.
+    for command in snoopkit execsnoop ecc ecli; do
+        sed -i -e '/^import re$/d' -e '/sys.argv\[0\] = re\.sub(/d' ".venv/bin/$command"
+    done
     # So that the first start is as fast as the next, also where PYTHONDONTWRITEBYTECODE is set.
     .venv/bin/python -m compileall -q src
     mv .venv/.building "$built"

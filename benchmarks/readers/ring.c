@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 {
 	struct ring_buffer *reader;
 	long long before_ns;
-	size_t size;
+	unsigned int first = 0, failed = 0;
 
 	if (argc != 4)
 		return 2;
@@ -30,8 +30,8 @@ int main(int argc, char **argv)
 	while (!input_ended())
 		ring_buffer__poll(reader, 100);
 	ring_buffer__consume(reader);
-	lost = *(unsigned int *)bpf_map__initial_value(
-		bpf_object__find_map_by_name(opened, ".data.failed"), &size);
+	bpf_map_lookup_elem(bpf_object__find_map_fd_by_name(opened, ".data.failed"), &first, &failed);
+	lost = failed;
 	report(before_ns);
 	return 0;
 }
