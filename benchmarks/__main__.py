@@ -90,6 +90,7 @@ def main() -> None:
             "rounds": sitting.rounds,
             "rows": [row.as_dict() for row in rows],
         }
+        output.parent.mkdir(exist_ok=True)
         output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         sitting.note(f"written: {output}")
 
