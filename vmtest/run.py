@@ -27,7 +27,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snoo
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 BOOT_SECONDS = 150
-TEST_SECONDS = 1200
+TEST_SECONDS = 1800
 POWER_OFF_SECONDS = 20
 CPUS = 2
 MEMORY = "2G"
