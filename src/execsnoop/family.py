@@ -39,7 +39,8 @@ class Family:
         self._is_held = is_held
         self._unsure_ns = unsure_ns
         self._listed_ns = _FOREVER_NS
-        # Members that were not on the last list.
+        # Who was on the last list, as long as older events may come; and the members that were not.
+        self._living: set[Identity] = set()
         self._missing: set[Identity] = set()
         self.needs_list = True
         """Whether to call `set_list`: at the beginning, and after a loss."""
@@ -64,16 +65,18 @@ class Family:
             process = found.pop()
             self._members[process[0]] = process[1]
             found += [child for child in children.get(process, ()) if child not in self]
+        self._living = living
         self._listed_ns = boottime_ns
         self.needs_list = False
 
     def select(self, events: Iterable[ProcessEvent], now_ns: int) -> list[ProcessEvent]:
         """The events of the family, and all notices of loss; `now_ns` is the stream's time."""
         chosen = [event for event in events if self._takes(event)]
-        if self._missing and now_ns > self._listed_ns + _GRACE_NS:
+        if self._living and now_ns > self._listed_ns + _GRACE_NS:
             for process in self._missing:
                 self._remove(process)
             self._missing.clear()
+            self._living.clear()
         return chosen
 
     def _takes(self, event: ProcessEvent) -> bool:
@@ -89,7 +92,7 @@ class Family:
             return False
         if event.type == "fork":
             assert event.child_pid is not None and event.child_start_boottime_ns is not None
-            self._members[event.child_pid] = event.child_start_boottime_ns
+            self._add((event.child_pid, event.child_start_boottime_ns), event.boottime_ns)
         elif event.type == "exec" and process == self.root:
             self._is_held = False
         elif event.type == "exit":
@@ -105,8 +108,14 @@ class Family:
             or event.ppid not in self._members
         ):
             return False
-        self._members[process[0]] = process[1]
+        self._add(process, event.boottime_ns)
         return True
+
+    def _add(self, process: Identity, boottime_ns: int) -> None:
+        """A member, by an event of that time; of one older than the list, the end may be among what was lost."""
+        self._members[process[0]] = process[1]
+        if self._living and boottime_ns <= self._listed_ns and process not in self._living:
+            self._missing.add(process)
 
     def _remove(self, process: Identity) -> None:
         if process in self:

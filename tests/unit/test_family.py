@@ -111,6 +111,17 @@ def test_the_held_root_of_a_command_has_no_end_without_an_exec() -> None:
     assert one.select(events, 2000) == events
 
 
+def test_a_fork_told_behind_the_list_waits_for_no_end_that_was_lost() -> None:
+    one = family()
+    gone, alive = (20, 2000), (21, 2001)
+    one.select([event("lost", 2500, count=1, cause="buffer_full", events="fork or exit")], 2500)
+    one.set_list([listed(ROOT, (1, 0)), listed(alive, ROOT)], 3000)
+    one.select([fork(2000, ROOT, gone), fork(2001, ROOT, alive), fork(3500, ROOT, (22, 3500))], 3600)
+    assert gone in one
+    one.select([], LATER_NS)
+    assert gone not in one and alive in one and (22, 3500) in one
+
+
 def test_a_loss_is_shown_and_makes_up_by_the_list() -> None:
     one = family()
     one.select([fork(2000, ROOT, (20, 2000))], 2000)
