@@ -103,7 +103,10 @@ class TestAccounts:
                 assert abs(event.cpu_ns / 1000 - user_us - system_us) < 1000
                 assert abs(event.user_cpu_ns / 1000 - user_us) < 1000
                 assert (event.minor_faults, event.major_faults) == (minor, major)
-                assert (event.voluntary_switches, event.involuntary_switches) == (waits, preemptions)
+                assert event.voluntary_switches is not None
+                # Who reaps at once does so before the process has left its CPU for the last time.
+                assert event.voluntary_switches - waits in (0, 1)
+                assert event.involuntary_switches == preemptions
                 slept += waits >= 6
             else:
                 assert event.cpu_ns / 1000 <= user_us + system_us + 1

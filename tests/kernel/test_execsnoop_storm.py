@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import execsnoop
+from execsnoop.cli import parser
 from execsnoop.selftest.programs import exits
 from execsnoop.views import writer
 from kernel.watching import Command, marker, programs
@@ -112,7 +113,7 @@ def test_nothing_is_missed(
 @pytest.mark.parametrize("format", ["table", "json", "csv"])
 def test_rows_leave_no_cycles(programs: dict[str, str], marker: str, format: str) -> None:
     """The command doesn't look for them while it runs: each search would take longer than the rings last."""
-    rows = writer(format, None)
+    rows = writer(parser().parse_args(["--format", format]))
     shown = 0
     with execsnoop.trace(failed=True) as trace:
         command = [programs["spawn"], programs["leaf"], marker, "200", "4"]

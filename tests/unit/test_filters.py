@@ -340,6 +340,7 @@ WORDS = st.sampled_from(
 )
 
 
+@example("\xa0")
 @settings(max_examples=500)
 @given(st.one_of(st.text(), st.lists(WORDS).map(" ".join)))
 @example("\ud800 == 3")

@@ -85,7 +85,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def _unknown(text: str, at: int) -> FilterError:
-    at += len(text[at:]) - len(text[at:].lstrip())
+    at += len(text[at:]) - len(text[at:].lstrip(" \t\n\r\f\v"))  # what _TOKEN takes for space
     instead = _SLIPS.get(text[at])
     hint = f"; is it {instead!r}?" if instead else ""
     return FilterError(f"{text[at]!r} has no meaning here{hint}", text, at)
