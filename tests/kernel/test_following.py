@@ -96,17 +96,23 @@ def test_daemons_belong_to_it(bystanders: None, before: list[str]) -> None:
     assert commands(events, "exit")[-1] == ["true", "marker"]
 
 
-@pytest.mark.parametrize("way", ["fork", "sibling", "orphan"])
-def test_every_way_to_make_a_process(programs: dict[str, str], way: str) -> None:
-    """By vfork, by clone, for another's parent: whoever is made is made by the family."""
-    _, events, _ = follow(programs["forks"], way, "marker", options=["--no-linger"])
-    made = {
+@pytest.mark.parametrize(("way", "count"), [("fork", 1), ("vfork", 1), ("sibling", 2), ("orphan", 2)])
+def test_every_way_to_make_a_process(
+    programs: dict[str, str], bystanders: None, way: str, count: int
+) -> None:
+    """By vfork, by clone, for another's parent, with the maker gone: all that are made, and nobody else."""
+    status, events, result = follow(programs["forks"], way, "marker", programs["leaf"])
+    assert status == 0
+    made = [
         (event["child_pid"], event["child_start_boottime_ns"]) for event in events if event["type"] == "fork"
-    }
-    first = events[0]["pid"], events[0]["start_boottime_ns"]
-    ended = {(event["pid"], event["start_boottime_ns"]) for event in events if event["type"] == "exit"}
-    assert made and ended <= made | {first}
-    assert {event["pid"] for event in events} <= {pid for pid, _ in made} | {first[0]}
+    ]
+    ended = [(event["pid"], event["start_boottime_ns"]) for event in events if event["type"] == "exit"]
+    assert len(made) == len(set(made)) == count
+    assert made[0][0] == int(result.stdout.split()[0]), "as the program itself says"
+    assert sorted(ended) == sorted([*made, (events[0]["pid"], events[0]["start_boottime_ns"])])
+    ran = 2 if way == "orphan" else 1
+    assert len(commands(events)) == ran
+    assert {event["pid"] for event in events} == {pid for pid, _ in ended}
 
 
 def test_without_lingering_it_ends_with_the_command() -> None:

@@ -125,6 +125,11 @@ int main(int argc, char **argv)
 			_exit(3);
 		printf("%d\n", pid);
 		waitpid(pid, NULL, 0);
+	} else if (!strcmp(argv[1], "vfork")) {
+		if ((pid = vfork()) == 0)
+			_exit(3);
+		printf("%d\n", pid);
+		waitpid(pid, NULL, 0);
 	} else if (!strcmp(argv[1], "thread")) {
 		pthread_create(&thread, NULL, nothing, NULL);
 		pthread_join(thread, NULL);
