@@ -37,4 +37,4 @@ export HYPOTHESIS_STORAGE_DIRECTORY=$HOME/hypothesis
 mkdir -p "$XDG_CACHE_HOME"
 cp -r /run/results/programs /tmp/programs
 export SNOOPKIT_TEST_PROGRAMS=/tmp/programs
-exec timeout --signal=INT --kill-after=10 "$seconds" .venv/bin/python -u -m pytest -q -p no:cacheprovider -m "kernel and not heavy" "$@"
+exec timeout --signal=INT --kill-after=10 "$seconds" .venv/bin/python -u -m pytest -q --timeout=900 -p no:cacheprovider -m "kernel and not heavy" "$@"
