@@ -3,7 +3,8 @@
 from collections.abc import Buffer, Callable, Iterable, Sequence  # type: ignore[attr-defined]
 from typing import Any
 
-from .layout import EventPlan, Forms, StructType
+from .layout import StructType
+from .plans import EventPlan, Forms
 
 class Program:
     cls: type

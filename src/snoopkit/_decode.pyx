@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Records to typed Python values, to rows of bytes and to JSON; and values to text. Knows neither libbpf nor a kernel.
 
-`layout` plans, this module follows: a plan is compiled once into an array of C steps, checked against the size it
+`plans` plans, this module follows: a plan is compiled once into an array of C steps, checked against the size it
 claims, and then followed for every record without looking anything up by name. A record is followed in one of two
 ways: `values` makes Python objects, `write` makes JSON without making any.
 """
@@ -76,7 +76,7 @@ cdef bint HOST_IS_BIG = sys.byteorder == "big"
 
 
 cdef class Program:
-    """One compiled plan: `plan` from layout, `cls` the tuple subclass that its values are put in.
+    """One compiled plan: `plan` from plans, `cls` the tuple subclass that its values are put in.
 
     `nested(name, field_names, size_bytes)` makes the class for each nested struct.
     """

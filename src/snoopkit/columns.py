@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._decode import Decoder, EventProgram
-    from .layout import CType, Forms, Member
+    from .layout import CType, Member
+    from .plans import Forms
 
     Places = tuple[int, tuple[tuple[int, int], ...]]  # first offset; count and stride of each array around
 

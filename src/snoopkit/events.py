@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ._decode import Decoder, EventProgram
 from .errors import PackageError
-from .layout import DEFAULT_FORMS, Forms, event_plan, locate
+from .layout import locate
+from .plans import DEFAULT_FORMS, Forms, event_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

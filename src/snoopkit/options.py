@@ -1,4 +1,5 @@
-"""A package's own command-line options: one for each of its global variables that a value can be typed for.
+"""A package's own options: one for each of its global variables that a value can be typed for; `arguments` has them
+on the command line.
 
 What an option is called and what it says comes from the package's meta; its type, place and initial value come from
 the object's own BTF and ELF, which a package can't lie about. A variable that isn't set keeps its initialiser,
@@ -27,12 +28,10 @@ from .errors import OptionError, PackageError
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from .btf import Btf, Type
-    from .commandline import CommandLine
     from .elf import Elf
     from .package import Package
 
@@ -42,12 +41,9 @@ if TYPE_CHECKING:
 __all__ = [
     "KCONFIG",
     "OptionSpec",
-    "add_arguments",
-    "collect",
     "encode",
     "initial_values",
     "kernel_config",
-    "parser",
     "printable",
 ]
 
@@ -55,7 +51,6 @@ INT, BOOL, ENUM, FLOAT, TEXT, LIST = "int", "bool", "enum", "float", "text", "li
 KCONFIG = ".kconfig"
 IGNORED_PREFIX = "__eunomia_dummy"
 _QUALIFIERS = (KIND_CONST, KIND_VOLATILE, KIND_RESTRICT, KIND_TYPE_TAG)
-_METAVARS = {INT: "N", BOOL: "BOOL", ENUM: "NAME", FLOAT: "X", TEXT: "TEXT"}
 _LONGEST_LIST = 64  # elements of an array that can still be typed
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -187,7 +182,7 @@ def _number(spec: OptionSpec, value: Value) -> int:
     elif isinstance(value, int) and not isinstance(value, bool):
         return value
     if spec.form == ENUM:
-        raise _refused(spec, value, f"it takes one of {_listed(spec.choices)}, or a number")
+        raise _refused(spec, value, f"it takes one of {listed(spec.choices)}, or a number")
     raise _refused(spec, value, "it takes a whole number: decimal, 0x… or octal 0…")
 
 
@@ -199,7 +194,7 @@ def _base(text: str) -> int:
     return 8 if len(digits) > 1 and digits.startswith("0") else 10
 
 
-def _decode(spec: OptionSpec, raw: bytes) -> Value:
+def decode(spec: OptionSpec, raw: bytes) -> Value:
     if spec.element is not None:
         return [
             _scalar(spec.element, raw[at : at + spec.element.size_bytes])
@@ -262,7 +257,7 @@ def kernel_config(package: Package, values: Mapping[str, Value]) -> str:
 
 
 def _as_config(spec: OptionSpec, raw: bytes) -> str:
-    value = _decode(spec, raw)
+    value = decode(spec, raw)
     if spec.form == TEXT:
         return f'"{value}"'
     if spec.form == BOOL:
@@ -299,7 +294,7 @@ def read(elf: Elf, btf: Btf, section_name: str, variable: Mapping[str, Any], pat
     raw = bytes(spec.size_bytes)
     if section.type != SHT_NOBITS:
         raw = section.data[spec.offset_bytes : spec.offset_bytes + spec.size_bytes]
-    spec.default = _decode(spec, raw)
+    spec.default = decode(spec, raw)
     _describe(spec, variable, path)
     return spec
 
@@ -395,7 +390,7 @@ def _describe(spec: OptionSpec, variable: Mapping[str, Any], path: str) -> None:
                 isinstance(holder, list) and spec.form == LIST
             ):
                 raise OptionError("it is neither a number nor text")
-            spec.default = _decode(spec, encode(spec, holder))
+            spec.default = decode(spec, encode(spec, holder))
         except OptionError as error:
             raise PackageError(f"{path}.{key}: {error}") from None
         spec.declared = True
@@ -409,120 +404,7 @@ def printable(text: str) -> str:
     ).strip()
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# On the command line
-
-
-def parser(package: Package, program: str) -> CommandLine:
-    """A command line for the package's own options, with what its source says about itself: `brief` (or
-    `description`) above the options, `details` below, `version`."""
-    from argparse import RawDescriptionHelpFormatter
-
-    from .commandline import CommandLine
-
-    doc = package.doc
-    found = CommandLine(
-        program,
-        description=_paragraph(doc.get("brief") or doc.get("description")),
-        epilog=_paragraph(doc.get("details")),
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    if doc.get("version"):
-        version = _paragraph(f"{package.name} {doc['version']}")
-        found.add_argument("--version", action="version", version=version or "")
-    add_arguments(found, package)
-    return found
-
-
-def _paragraph(text: str | None) -> str | None:
-    """Lines as they were written, each made harmless."""
-    if not text:
-        return None
-    text = "\n".join(map(printable, text.split("\n")))
-    # argparse fills in names only where it finds this one
-    return text.replace("%", "%%") if "%(prog)" in text else text
-
-
-def add_arguments(parser: ArgumentParser, package: Package) -> None:
-    """Give `parser` an option for each of the package's. A name that `parser` already has gets `set-` in front."""
-    from argparse import SUPPRESS, ArgumentTypeError
-
-    group = parser.add_argument_group("options of this program") if package.options else parser
-    taken = set(parser._option_string_actions)
-    wanted = {f"--{spec.long}" for spec in package.options.values()}
-
-    def add(spec: OptionSpec, prefix: str = "", short: bool = True, **more: Any) -> None:
-        long = f"--{prefix}{spec.long}"
-        if long in taken:
-            long = f"--set-{prefix}{spec.long}"
-        if long in taken:
-            long = f"--set-{prefix}{spec.name}"
-        if long in taken:
-            raise PackageError(f"option {spec.name!r}: no name is left for it on the command line")
-        names = [long]
-        dashed = long.replace("_", "-")
-        if dashed not in taken and dashed not in wanted:
-            names += [dashed] * (dashed != long)
-        if short and spec.short and f"-{spec.short}" not in taken:
-            names.insert(0, f"-{spec.short}")
-        taken.update(names)
-        group.add_argument(*names, dest=_destination(spec), default=SUPPRESS, **more)
-
-    def reader(spec: OptionSpec) -> Any:
-        def read_value(text: str) -> Value:
-            try:
-                return _decode(spec, encode(spec, text))
-            except OptionError as error:
-                raise ArgumentTypeError(str(error)) from None
-
-        return read_value
-
-    for spec in package.options.values():
-        text = spec.help.replace("%", "%%")
-        if spec.form != BOOL or spec.section == KCONFIG:
-            about = f" ({_about(spec)})".replace("%", "%%")
-            add(spec, type=reader(spec), metavar=_metavar(spec), help=text + about)
-        elif spec.default:
-            add(spec, "disable-", action="store_const", const=False, help=f"{text} (default: on)")
-        elif spec.declared:
-            add(spec, "enable-", action="store_const", const=True, help=f"{text} (default: off)")
-        else:
-            add(spec, action="store_const", const=True, help=text)
-
-
-def _metavar(spec: OptionSpec) -> str:
-    return f"{_METAVARS[spec.element.form]},…" if spec.element is not None else _METAVARS[spec.form]
-
-
-def _about(spec: OptionSpec) -> str:
-    """The type, the names that an enumeration has, and the default."""
-    parts = [printable(spec.type)]
-    choices = spec.element.choices if spec.element is not None else spec.choices
-    if choices:
-        parts.append(_listed(choices))
-    default = spec.default
-    if isinstance(default, list):
-        default = ",".join(map(str, default))
-    if default is None:
-        parts.append("default: what this kernel has")
-    elif default != "":
-        parts.append(f"default: {printable(str(default))}")
-    return "; ".join(parts)
-
-
-def _listed(choices: Mapping[str, int]) -> str:
+def listed(choices: Mapping[str, int]) -> str:
+    """An enumeration's names, as many as a line holds."""
     names = list(choices)
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-
-
-def collect(package: Package, namespace: Namespace) -> dict[str, Value]:
-    """The values that were given on the command line, by the variables' names."""
-    return {
-        name: getattr(namespace, _destination(spec))
-        for name, spec in package.options.items()
-        if hasattr(namespace, _destination(spec))
-    }
-
-
-def _destination(spec: OptionSpec) -> str:
-    return f"option {spec.name}"

@@ -14,10 +14,11 @@ import os
 
 from . import cache
 from .btf import KIND_DATASEC, KIND_FWD, KIND_PTR, KIND_STRUCT
+from .document import LARGEST_FILE_BYTES, parse_json
 from .elf import Elf, strip_debug
 from .errors import OptionError, PackageError
 from .options import IGNORED_PREFIX
-from .package import EVENT_MAP_TYPES, LARGEST_FILE_BYTES, Package, parse_json
+from .package import EVENT_MAP_TYPES, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import snoopkit
-from snoopkit import options
+from snoopkit import arguments
 
 PAGE = Path(__file__).parents[2] / "docs" / "annotations.md"
 
@@ -38,9 +38,9 @@ def test_its_options(package: snoopkit.Package) -> None:
 
 
 def test_its_command_line(package: snoopkit.Package, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = options.parser(package, "calls")
+    parser = arguments.parser(package, "calls")
     given = parser.parse_args(["-p", "0x10", "--at-least", "017", "--without", "1,2", "--CONFIG_HZ", "100"])
-    assert options.collect(package, given) == {
+    assert arguments.collect(package, given) == {
         "target_pid": 16,
         "least": 15,
         "without": [1, 2, 0, 0, 0, 0, 0, 0],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from btf_writer import BtfWriter
-from snoopkit import _decode, events, layout
+from snoopkit import _decode, events, layout, plans
 from snoopkit.btf import KIND_STRUCT, Btf
 from snoopkit.elf import Elf
 from snoopkit.errors import PackageError
@@ -171,7 +171,7 @@ def test_a_struct_that_c_filled_is_read_equal(name: str, witness: tuple[Btf, dic
     struct = layout.struct_type(btf, type_id)
     assert struct.size_bytes == size
     assert {m.name: m.offset_bytes for m in struct.members if not m.bit_size} == offsets
-    program = _decode.Program(*layout.plan(struct), False, None, events.nested_class)
+    program = _decode.Program(*plans.plan(struct), False, None, events.nested_class)
     values = program.read(data)
     assert plain(values) == expected
     text, _ = program.json(values)
@@ -200,7 +200,7 @@ def test_enumerations_as_later_clangs_write_them(wide: bool) -> None:
     struct = layout.struct_type(Btf.parse(writer.blob()), outer)
     numbers = (low, high, -1, 1, -7, 7)
     data = b"".join((number & high).to_bytes(size, "little") for number in numbers)
-    values = _decode.Program(*layout.plan(struct), False, None, events.nested_class).read(data)
+    values = _decode.Program(*plans.plan(struct), False, None, events.nested_class).read(data)
     assert [*values] == ["LOW", "HIGH", "MINUS", "ONE", -7, 7]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import package_writer
 import start
-from snoopkit import Package, options
+from snoopkit import Package, arguments
 from snoopkit.cli import COMMANDS
 from snoopkit.commandline import suggestion
 
@@ -105,7 +105,7 @@ def test_no_abbreviation_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_package_s_own_option_is_suggested_too(capsys: pytest.CaptureFixture[str]) -> None:
     package = Package.read(package_writer.packed(*package_writer.sample()))
-    line = options.parser(package, "tool")
+    line = arguments.parser(package, "tool")
     line.add_argument("--min-us")
     with pytest.raises(SystemExit) as end:
         line.parse_args(["--mins-us", "4"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from snoopkit import _decode, layout
+from snoopkit import _decode, layout, plans
 from snoopkit.events import Event, Lost, _make_class, nested_class
 
 U32 = layout.IntType("unsigned int", 4, signed=False, is_bool=False, is_char=False)
@@ -41,7 +41,7 @@ EXIT = layout.StructType("exit", 12, members(("header", 0, HEADER), ("pid", 8, U
 
 
 def program(source: layout.StructType, **tail: Any) -> _decode.EventProgram:
-    plan = layout.event_plan(source, size_member="header.size_bytes", **tail)
+    plan = plans.event_plan(source, size_member="header.size_bytes", **tail)
     fields = tuple(step[1] for step in plan[3])
     return _decode.EventProgram(plan, False, _make_class(Event, source.name, fields, HIDDEN), nested_class)
 
@@ -144,12 +144,12 @@ def test_any_bytes_decode_or_are_counted(data: bytes, cuts: list[tuple[int, int]
 @pytest.mark.parametrize(
     "steps",
     [
-        ((layout.OP_UNSIGNED, "a", 5, 4, 0, 0, 1, None),),
-        ((layout.OP_UNSIGNED, "a", 0, 3, 0, 0, 1, None),),
-        ((layout.OP_TEXT, "a", 0, 9, 0, 0, 1, None),),
-        ((layout.OP_ARRAY, "a", 0, 4, 0, 0, 2**31, (layout.OP_UNSIGNED, "", 0, 4, 0, 0, 1, None)),),
-        ((layout.OP_UNSIGNED, "a", 7, 8, 1, 60, 1, None),),
-        ((layout.OP_STRUCT, "a", 4, 8, 0, 0, 1, ("in", 8, ())),),
+        ((plans.OP_UNSIGNED, "a", 5, 4, 0, 0, 1, None),),
+        ((plans.OP_UNSIGNED, "a", 0, 3, 0, 0, 1, None),),
+        ((plans.OP_TEXT, "a", 0, 9, 0, 0, 1, None),),
+        ((plans.OP_ARRAY, "a", 0, 4, 0, 0, 2**31, (plans.OP_UNSIGNED, "", 0, 4, 0, 0, 1, None)),),
+        ((plans.OP_UNSIGNED, "a", 7, 8, 1, 60, 1, None),),
+        ((plans.OP_STRUCT, "a", 4, 8, 0, 0, 1, ("in", 8, ())),),
     ],
 )
 def test_a_plan_that_reads_outside_its_struct_is_refused(steps: tuple[Any, ...]) -> None:
@@ -158,8 +158,8 @@ def test_a_plan_that_reads_outside_its_struct_is_refused(steps: tuple[Any, ...])
 
 
 def test_big_endian() -> None:
-    steps = layout.plan(layout.StructType("x", 8, members(("a", 0, U32), ("b", 4, U32))))[2]
-    bit = ((layout.OP_UNSIGNED, "bits", 0, 4, 3, 9, 1, None),)
+    steps = plans.plan(layout.StructType("x", 8, members(("a", 0, U32), ("b", 4, U32))))[2]
+    bit = ((plans.OP_UNSIGNED, "bits", 0, 4, 3, 9, 1, None),)
     values = _decode.Program("x", 8, steps + bit, True, None, nested_class).read(struct.pack(">II", 1, 2))
     assert (values.a, values.b) == (1, 2)
     assert _decode.Program("x", 4, bit, True, None, nested_class).read(b"\x1f\xf0\0\0").bits == 0b111111111

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, reject, settings, strategies as st
 
-from snoopkit import _decode, layout
+from snoopkit import _decode, layout, plans
 from snoopkit.encode import Encoder
 from snoopkit.events import nested_class
 
@@ -103,7 +103,7 @@ def values(ctype: layout.CType, bits: int = 0) -> st.SearchStrategy[Any]:
 
 def decoded(ctype: layout.CType, byteorder: str, data: bytes) -> Any:
     whole = layout.StructType("", ctype.size_bytes, (layout.Member("value", 0, ctype),))
-    name, size, steps = layout.plan(whole)
+    name, size, steps = plans.plan(whole)
     return _decode.Program(name, size, steps, byteorder == "big", None, nested_class).read(data)[0]
 
 

@@ -12,9 +12,9 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 
 # Room → the rooms it may import, those below it. A name is a module of src/snoopkit, or a package there.
-TYPES = {"errors", "btf", "cdecl", "layout"}
+TYPES = {"errors", "btf", "cdecl", "layout", "plans"}
 FILES = TYPES | {"elf", "cheader", "vmlinux"}
-SEAM = FILES | {"meta", "options", "package"}
+SEAM = FILES | {"meta", "document", "options", "arguments", "package"}
 LIVE = {"errors", "_core", "features"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -23,14 +23,17 @@ ARROWS: dict[str, set[str]] = {
     "btf_check": {"errors", "btf"},
     "cdecl": {"errors", "btf"},
     "layout": {"errors", "btf", "cdecl"},
+    "plans": {"errors", "layout"},
     "cache": set(),
     "elf": TYPES,
     "cheader": {"errors", "btf", "cdecl"},
     "vmlinux": TYPES | {"cache", "cheader"},
     "commandline": set(),
     "meta": FILES,
+    "document": FILES | {"meta"},
     "options": FILES,
-    "package": SEAM - {"package"},
+    "arguments": FILES | {"options"},
+    "package": SEAM - {"package", "arguments"},
     "anchors": SEAM,
     "annotations": SEAM,
     "skeleton": SEAM | {"anchors"},
@@ -50,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     # decoding: neither libbpf nor a kernel
     "_decode": {"errors", "layout", "record"},
     "events": SEAM | {"_decode"},
-    "columns": {"layout", "_decode"},
+    "columns": {"layout", "plans", "_decode"},
     "encode": {"layout"},
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
     "samples": set(),
@@ -69,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
 # What may be reached only from inside a function, when it is needed.
 LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
-    "options": {"commandline"},
+    "arguments": {"commandline"},
     "sources": {"compiler", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from package_writer import sample
-from snoopkit import options
+from snoopkit import arguments, options
 from snoopkit.errors import OptionError, PackageError
 from snoopkit.package import Package
 
@@ -176,11 +176,11 @@ def test_bad_annotations(name: str, annotation: dict[str, Any], place: str) -> N
         package(**{name: annotation})
 
 
-def parse(found: Package, *arguments: str) -> dict[str, Any]:
+def parse(found: Package, *words: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--verbose", "-v", action="store_true")
-    options.add_arguments(parser, found)
-    return options.collect(found, parser.parse_args(arguments))
+    arguments.add_arguments(parser, found)
+    return arguments.collect(found, parser.parse_args(words))
 
 
 def test_on_the_command_line() -> None:
@@ -253,7 +253,7 @@ def test_what_the_source_says_about_itself(capsys: pytest.CaptureFixture[str]) -
         "details": "First %(prog)s %(x)s.\n\x1b[2JSecond.",
         "version": "2.1%",
     }
-    parser = options.parser(Package(data, meta), "snoopkit run x.json")
+    parser = arguments.parser(Package(data, meta), "snoopkit run x.json")
     for flag, expected in (
         ("--help", "Does 100%\n"),
         ("--help", "\nFirst %(prog)s %(x)s.\n\\x1b[2JSecond."),

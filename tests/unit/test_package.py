@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from package_writer import packed, sample
-from snoopkit import package as package_module
+from snoopkit import document, package as package_module
 from snoopkit.errors import PackageError
 from snoopkit.package import Package
 
@@ -239,7 +239,8 @@ def test_a_cut_stream_and_one_with_something_behind() -> None:
 
 
 def test_a_file_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package_module, "LARGEST_FILE_BYTES", 1 << 20)
+    for module in (document, package_module):
+        monkeypatch.setattr(module, "LARGEST_FILE_BYTES", 1 << 20)
     with open("/dev/zero", "rb") as zero, pytest.raises(PackageError, match="larger than 1048576 bytes"):
         Package.read(zero)
 

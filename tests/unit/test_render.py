@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from snoopkit import layout
+from snoopkit import layout, plans
 from snoopkit._decode import EventProgram
 from snoopkit.events import Event, Lost, _make_class, nested_class
 from snoopkit.render import Csv, JsonLines, Output, Table, WallClock
@@ -50,7 +50,7 @@ class Fake:
         self.classes: dict[str, Any] = {}
         self.event_types: dict[tuple[str, str], EventProgram] = {}
         for each in structs:
-            plan = layout.event_plan(each)
+            plan = plans.event_plan(each)
             fields = tuple(step[1] for step in plan[3])
             cls = self.classes[each.name] = _make_class(
                 Event, each.name, fields, ("_map", "_time_ns", "_cpu")

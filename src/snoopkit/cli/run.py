@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .. import options as package_options
+from .. import arguments
 from ..commandline import CommandLine
 from .command import command
 from .live import Live, add_live_options
@@ -158,7 +158,7 @@ def _source(snoop: Snoop) -> Source:
 
 def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
     """The values that the command line gives to the package's own options."""
-    return package_options.collect(package, package_options.parser(package, program).parse_args(rest))
+    return arguments.collect(package, arguments.parser(package, program).parse_args(rest))
 
 
 def _attachment(text: str) -> tuple[str, str]:

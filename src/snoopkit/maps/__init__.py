@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..layout import Forms
+from ..plans import Forms
 from .arrays import ArrayMap
 from .base import EventMap, Map
 from .hashes import PER_CPU, HashMap

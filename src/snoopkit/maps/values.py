@@ -9,7 +9,8 @@ from .._decode import Program
 from ..encode import Encoder
 from ..errors import PackageError
 from ..events import Record, nested_class
-from ..layout import DEFAULT_FORMS, Forms, IntType, Member, StructType, c_type, plan
+from ..layout import IntType, Member, StructType, c_type
+from ..plans import DEFAULT_FORMS, Forms, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

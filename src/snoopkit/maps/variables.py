@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..btf import KIND_DATASEC
 from ..errors import MapError, UnsupportedError
-from ..layout import Forms
 from ..options import IGNORED_PREFIX
+from ..plans import Forms
 from .values import codec_of
 
 TYPE_CHECKING = False
