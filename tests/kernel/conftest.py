@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import struct
 import subprocess
 import tempfile
@@ -169,8 +170,9 @@ def cover(path: str) -> None:
     assert libc.mount(b"tmpfs", path.encode(), b"tmpfs", 0, None) == 0, os.strerror(ctypes.get_errno())
 
 
-def in_child(function: Callable[[], Any], seconds: float = 20) -> Any:
-    """What `function` returns, run in a child process of its own; whatever it raises fails the test."""
+def in_child(function: Callable[[], Any], seconds: float = 120) -> Any:
+    """What `function` returns, run in a child process of its own; whatever it raises fails the test, as does taking
+    longer than `seconds`: the child then shows where it is, and ends."""
     readable, writable = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -185,9 +187,14 @@ def in_child(function: Callable[[], Any], seconds: float = 20) -> Any:
         finally:
             os._exit(status)
     os.close(writable)
+    # pytest has faulthandler show the stack of whoever aborts
+    alarm = threading.Timer(seconds, os.kill, (pid, signal.SIGABRT))
+    alarm.start()
     with open(readable, "rb") as pipe:
         text = pipe.read()
     _, status = os.waitpid(pid, 0)
+    alarm.cancel()
+    alarm.join()
     assert status == 0, "the child failed; its traceback is in the captured output"
     return json.loads(text)
 

@@ -180,7 +180,7 @@ def test_tcpstate(build: Callable[[str], Path]) -> None:
     # not anybody else's in another namespace
     address = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}.1"
     server_ip = [int(part) for part in address.split(".")]
-    found = [data for data in in_child(child, 60) if server_ip in (data["local_ip"], data["remote_ip"])]
+    found = [data for data in in_child(child) if server_ip in (data["local_ip"], data["remote_ip"])]
     ways: dict[Any, list[str]] = {}  # of each socket, known by its side and the other's port
     for data in found:
         key = data["local_ip"] == server_ip, data["remote_port"]
@@ -332,7 +332,7 @@ def test_tc(build: Callable[[str], Path]) -> None:
                     assert receiver.recv(10) == b"hello"
             return [sender.getsockname()[1], *tool.data]
 
-    port, *found = in_child(child, 60)
+    port, *found = in_child(child)
     here = [127, 0, 0, 1]
     packet = {"from_ip": here, "to_ip": here, "size_bytes": 14 + 20 + 8 + 5, "from_port": port}
     assert found == [{**packet, "to_port": 5000, "protocol": socket.IPPROTO_UDP}] * 2
@@ -353,7 +353,7 @@ def test_xdp(build: Callable[[str], Path]) -> None:
         return totals(tool)
 
     size = 14 + 20 + 8 + 5
-    assert in_child(child, 60) == {
+    assert in_child(child) == {
         "XDP_DROP": {"packets": 2, "bytes": 2 * size},
         "XDP_PASS": {"packets": 1, "bytes": size},
     }

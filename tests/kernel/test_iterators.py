@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,8 +183,8 @@ def test_closing_waits_for_it(package: snoopkit.Package, children: list[int]) ->
 
     thread = threading.Thread(target=read)
     thread.start()
-    while not lengths:
-        pass
+    while not lengths and thread.is_alive():
+        time.sleep(0.001)
     snoop.close()
     thread.join()
     assert lengths == {3 * 500 * 32} and _core.live_handles() == live

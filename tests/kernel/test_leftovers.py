@@ -257,7 +257,7 @@ def test_a_signal_at_any_moment_leaves_nothing(package: snoopkit.Package) -> Non
                 left.append(moment)
         return {"interrupted": interrupted, "left": left}
 
-    answer = in_child(child, 60)
+    answer = in_child(child)
     assert answer["left"] == []
     assert answer["interrupted"] > moments // 4
 
@@ -323,7 +323,7 @@ def test_a_signal_at_any_moment_loses_no_event(package: snoopkit.Package, way: s
             "missing": sent - lost - len(numbers),
         }
 
-    answer = in_child(child, 60)
+    answer = in_child(child)
     assert (answer["twice"], answer["missing"]) == (0, 0), answer
     assert answer["interrupted"] > 100 and answer["events"] > 10_000, answer
 
