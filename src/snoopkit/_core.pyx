@@ -48,6 +48,9 @@ cdef enum:
     # Drains that follow each other closely must not move the barrier up to where a record may still be on its
     # way into its ring: a program can be interrupted between the record's time and its becoming visible.
     BARRIER_NS = 5000000
+    # Whoever starts a tool waits for its first event: so many drains come so many times sooner than usual.
+    QUICK_DRAINS = 50
+    QUICKER = 10
     LOG_LIMIT = 64 << 20
 
 cdef uint64_t NEVER = <uint64_t>0xffffffffffffffff

@@ -45,7 +45,7 @@ cdef void _let_go_of_rings(perf_buffer *buffer) noexcept nogil:
 cdef class Reader:
     cdef RingGroup *groups
     cdef Ring *rings
-    cdef int group_count, ring_count, buffer_count, epoll_fd, timer_fd
+    cdef int group_count, ring_count, buffer_count, epoll_fd, timer_fd, quick_drains
     cdef bint busy, closing
     cdef uint64_t interval_ns, drained_ns, barrier_ns
     cdef Store store
@@ -85,7 +85,8 @@ cdef class Reader:
     cdef int _open(self, list maps) except -1:
         cdef list cpus = online_cpus()
         self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
-        if (self.timer_fd < 0 or _set_timer(self.timer_fd, self.interval_ns, self.interval_ns) < 0
+        self.quick_drains = QUICK_DRAINS
+        if (self.timer_fd < 0 or _set_timer(self.timer_fd, self.interval_ns // QUICKER + 1, self.interval_ns) < 0
                 or _watch(self.epoll_fd, self.timer_fd, EPOLLIN) < 0):
             raise _failure(MapError, errno, "open rings")
         self.has_lost_counter = True
@@ -325,10 +326,17 @@ cdef class Reader:
             self._leave()
 
     cdef void _set_pace(self, size_t ready) noexcept nogil:
-        """When the next drain is due: soon where all of what there is, after a quiet time, is held back."""
-        cdef uint64_t next_ns = self.interval_ns
-        if self.store.count and not ready:
-            next_ns = min(next_ns, BARRIER_NS)
+        """When the next drain is due: sooner at first, until something came; and where all of what there is, after a
+        quiet time, is held back, as soon as the oldest of it need not be any more."""
+        cdef uint64_t next_ns = self.interval_ns, age_ns
+        if ready:
+            self.quick_drains = 0
+        elif self.store.count:
+            age_ns = self.drained_ns - min(self.drained_ns, self.store.index.time_ns)
+            next_ns = min(next_ns, BARRIER_NS - min(age_ns, <uint64_t>BARRIER_NS * 9 // 10))
+        elif self.quick_drains:
+            self.quick_drains -= 1
+            next_ns = next_ns // QUICKER + 1
         _set_timer(self.timer_fd, next_ns, self.interval_ns)
 
     cdef tuple _hand_out(self, size_t ready):

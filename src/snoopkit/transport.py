@@ -286,7 +286,8 @@ class Transport:
 
     def fileno(self) -> int:
         """Readable when it is time to drain: a ring is a quarter full, a ring buffer's program wakes its reader, or
-        20 ms have passed since the last time; 5 ms where that held back all it found."""
+        20 ms have passed since the last time, 2 at first; or where that held back all it found, the oldest of it is
+        5 ms old."""
         return self._reader.fileno()
 
     def wait(self, timeout: float | None = None) -> bool:

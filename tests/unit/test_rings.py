@@ -229,3 +229,14 @@ def test_any_bytes_of_a_buffer_are_read_within_bounds(
     found, _, position = read_buffer(ring, tail * 8, (tail + waiting) * 8, time_offset)
     assert sum(len(data) + 8 for _, data in found) <= waiting * 8
     assert tail * 8 <= position <= (tail + waiting) * 8
+
+
+def test_the_first_drains_come_sooner() -> None:
+    """Of no rings a reader is a clock: until something comes it ticks ten times as fast, fifty times."""
+    with _core.Reader([], drain_interval_ns=10_000_000_000) as reader:
+        assert reader.wait(8)
+        for _ in range(50):
+            reader.drain()
+        assert reader.wait(8)
+        reader.drain()
+        assert not reader.wait(1.2)
