@@ -90,9 +90,9 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "comm": (TEXT, "the kernel's name of it, at most 15 bytes; at an exit the leader's"),
     "cgroup": (TEXT, "path of its control group; collected if asked for"),
     "container": (
-        object_of({"type": ["string", "null"]}, "id", "runtime"),
-        "the innermost one that `cgroup` tells of; `runtime` null where only the id gives it away; "
-        "collected if asked for",
+        object_of({"type": ["string", "null"]}, "id", "runtime", "name"),
+        "the innermost one that `cgroup` tells of; `runtime` null where only the id gives it away, `name` where no "
+        "runtime's files on this machine have it; collected if asked for",
     ),
     "namespaces": (
         object_of(COUNT, *NAMESPACES),

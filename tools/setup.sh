@@ -90,6 +90,8 @@ if tests; then
     have zsh || lacks zsh
     have fish || lacks fish
     have sqlite3 || lacks sqlite3
+    have podman || lacks podman
+    have runc || lacks runc
 fi
 if [ "$level" = vm ]; then
     have qemu-system-x86_64 || lacks qemu-system-x86

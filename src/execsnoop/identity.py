@@ -6,9 +6,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["container", "path"]
+    Container = dict[str, str | None]
+
+__all__ = ["container", "is_id", "may_be_id", "path"]
 
 _HEX = frozenset("0123456789abcdef")
+_ID_DIGITS = 64
+_MIN_ID_DIGITS = 6  # fewer are rather a name
 # What runtimes call their groups, before the container's id.
 _PREFIXES = {
     "docker-": "docker",
@@ -26,7 +30,7 @@ def path(names: Sequence[str]) -> str:
     return "/" + "/".join(reversed(names))
 
 
-def container(*paths: Sequence[str]) -> dict[str, str | None] | None:
+def container(*paths: Sequence[str]) -> Container | None:
     """`id` and `runtime` of the innermost container that one of the groups' paths tells of, each the names from the
     leaf to the root; None if it is in none. The runtime is None where only the id gives it away."""
     for names in paths:
@@ -41,7 +45,7 @@ def container(*paths: Sequence[str]) -> dict[str, str | None] | None:
 def _named(name: str, above: str) -> tuple[str, str | None] | None:
     plain = name.removesuffix(".scope")
     for prefix, runtime in _PREFIXES.items():
-        if plain.startswith(prefix) and _is_id(plain.removeprefix(prefix)):
+        if plain.startswith(prefix) and is_id(plain.removeprefix(prefix)):
             return plain.removeprefix(prefix), runtime
     if name.startswith("lxc.payload."):
         return name.removeprefix("lxc.payload."), "lxc"
@@ -49,10 +53,16 @@ def _named(name: str, above: str) -> tuple[str, str | None] | None:
         return plain.removeprefix("machine-"), "systemd-nspawn"
     if above == "lxc":
         return name, "lxc"
-    if _is_id(plain):
+    if is_id(plain):
         return plain, "containerd" if above.startswith("cri-containerd") else _PARENTS.get(above)
     return None
 
 
-def _is_id(text: str) -> bool:
-    return len(text) == 64 and _HEX.issuperset(text)
+def is_id(text: str) -> bool:
+    """Whether that is an id as most runtimes make them, and no name."""
+    return len(text) == _ID_DIGITS and _HEX.issuperset(text)
+
+
+def may_be_id(text: str) -> bool:
+    """Whether someone may mean an id by its first digits."""
+    return _MIN_ID_DIGITS <= len(text) <= _ID_DIGITS and _HEX.issuperset(text)

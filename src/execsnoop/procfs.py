@@ -64,6 +64,16 @@ class Process:
         users, groups = found[b"Uid"], found[b"Gid"]
         return int(users[0]), int(groups[0]), int(users[1]), int(groups[1])
 
+    def groups(self) -> tuple[list[str], list[str]]:
+        """The names of its control groups, from the leaf to the root: on version 2, and in version 1's memory
+        controller."""
+        found: dict[str, list[str]] = {}
+        for line in (self.read("cgroup") or b"").decode("utf-8", "surrogateescape").splitlines():
+            _, controllers, text = line.split(":", 2)
+            for controller in controllers.split(","):
+                found[controller] = [name for name in reversed(text.split("/")) if name]
+        return found.get("", []), found.get("memory", [])
+
     def number(self, name: str) -> int | None:
         """That file's content, where it is a number."""
         text = self.read(name)

@@ -6,7 +6,7 @@ import os
 
 from snoopkit.render import WallClock
 
-from .identity import container, path
+from .identity import path
 from .model import ProcessEvent
 from .processes import Command
 from .procfs import arguments
@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
+
+    from .containers import Containers
 
 __all__ = ["MAY_REPEAT", "UNSELECTED", "Records", "command", "set_account"]
 
@@ -48,11 +50,14 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 class Records:
     """Makes events of records. `sees_credentials` says that this kernel tells of changes of user and group before they
-    happen, `groups` which of the package's options are on."""
+    happen, `groups` which of the package's options are on. `containers` are needed where control groups are among
+    them."""
 
-    def __init__(self, *, sees_credentials: bool, groups: Collection[str]) -> None:
+    def __init__(
+        self, *, sees_credentials: bool, groups: Collection[str], containers: Containers | None = None
+    ) -> None:
         self._sees_credentials = sees_credentials
-        self._has_cgroups = "with_cgroups" in groups
+        self._containers = containers
         self._has_namespaces = "with_namespaces" in groups
         self._has_paths = "with_paths" in groups
         self._has_capabilities = "with_capabilities" in groups
@@ -71,8 +76,8 @@ class Records:
         event.egid = record.egid
         event.comm = record.comm
         event.tty = record.tty or None
-        if self._has_cgroups:
-            _set_cgroup(event, record)
+        if self._containers is not None:
+            _set_cgroup(event, record, self._containers)
         if self._has_namespaces:
             event.namespaces = dict(zip(_NAMESPACES, record.namespaces, strict=True))
             event.namespaces["inner_pid"] = record.inner_pid
@@ -202,9 +207,9 @@ def _whole_argv(record: Any) -> list[str] | None:
     return data[:-1].decode("utf-8", "surrogateescape").split("\0")
 
 
-def _set_cgroup(event: ProcessEvent, record: Any) -> None:
+def _set_cgroup(event: ProcessEvent, record: Any, containers: Containers) -> None:
     # On a host with both versions one of them has nearly all processes in its root.
     event.cgroup = path(record.cgroup or record.cgroup_v1)
-    event.container = container(record.cgroup, record.cgroup_v1)
+    event.container = containers.of(record.cgroup, record.cgroup_v1)
     if record.header.flags & _CGROUP_TRUNCATED:
         event.mark("cgroup", "truncated")

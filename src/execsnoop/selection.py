@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_options", "where"]
 
-_HEX = frozenset("0123456789abcdef")
-_MIN_ID_DIGITS = 6  # fewer may be a name
 _FAILED = 'status != 0 or type == "exec_failed"'
 
 
@@ -38,7 +36,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         "--container",
         key=_in_container,
         metavar="NAME|ID",
-        help="processes in this container: the first digits of its id, or its name where its control group has it",
+        help="processes in this container: its name, or the first digits of its id; if it isn't there yet, once it is",
     )
     group.add_argument(
         "--failed-only",
@@ -128,6 +126,7 @@ def _hierarchy_path(path: str) -> str:
 
 def _in_container(name: str) -> str:
     from .filters import quoted
+    from .identity import may_be_id
 
-    is_id = len(name) >= _MIN_ID_DIGITS and _HEX.issuperset(name)
-    return f'container.id ~ "^{name}"' if is_id else f"container.id == {quoted(name)}"
+    named = f"container.name == {quoted(name)}"
+    return f'{named} or container.id ~ "^{name}"' if may_be_id(name) else named

@@ -6,7 +6,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 
 from snoopkit.render import WallClock
 
-from .identity import container, path
+from .identity import path
 from .model import GROUPS, ProcessEvent
 from .processes import Command
 from .procfs import TICK_NS, find, processes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from snoopkit import Snoop
 
+    from .containers import Containers
     from .processes import Processes
     from .procfs import Process
 
@@ -44,15 +45,20 @@ class Snapshot:
     """The same, with an event for each of those processes, of the time `began_ns`: before the hooks were there.
 
     `snoop` is to run LIST; None: /proc tells everything, starts in its ticks. `groups` says which of the package's
-    options are on.
+    options are on; with control groups come `containers`.
     """
 
     def __init__(
-        self, known: Processes, began_ns: int, groups: Mapping[str, bool], snoop: Snoop | None
+        self,
+        known: Processes,
+        began_ns: int,
+        groups: Mapping[str, bool],
+        containers: Containers | None,
+        snoop: Snoop | None,
     ) -> None:
         self._events: dict[tuple[int, int], ProcessEvent] = {}
         for event, process in _listed(snoop, began_ns) if snoop is not None else _read(began_ns):
-            argv = _describe_more(event, process, groups)
+            argv = _describe_more(event, process, groups, containers)
             key = _key(event.pid, event.start_boottime_ns)
             known.found(*key, _command(argv))
             self._events[key] = event
@@ -138,7 +144,7 @@ def _describe(event: ProcessEvent, process: Process) -> None:
 
 
 def _describe_more(
-    event: ProcessEvent, process: Process | None, groups: Mapping[str, bool]
+    event: ProcessEvent, process: Process | None, groups: Mapping[str, bool], containers: Containers | None
 ) -> list[str] | None:
     """What the kernel's list lacks; returns the arguments."""
     argv = event.argv = process.arguments() if process is not None else None
@@ -155,23 +161,13 @@ def _describe_more(
             setattr(event, key, link.removesuffix(" (deleted)") if link else None)
             if link is None:
                 event.mark(key, "unreadable")
-    if groups["with_cgroups"]:
-        version_2, memory = _groups(process)
+    if containers is not None:
+        version_2, memory = process.groups()
         event.cgroup = path(version_2 or memory)
-        event.container = container(version_2, memory)
+        event.container = containers.of(version_2, memory)
     if groups["with_namespaces"]:
         links = {name: process.link(f"ns/{name}") for name in _NAMESPACES}
         event.namespaces = {name: int(link.partition("[")[2][:-1]) for name, link in links.items() if link}
         if len(event.namespaces) < len(_NAMESPACES):
             event.mark("namespaces", "unreadable")
     return argv
-
-
-def _groups(process: Process) -> tuple[list[str], list[str]]:
-    """The names from the leaf to the root, on version 2 and in version 1's memory controller."""
-    found: dict[str, list[str]] = {}
-    for line in (process.read("cgroup") or b"").decode("utf-8", "surrogateescape").splitlines():
-        _, controllers, text = line.split(":", 2)
-        for controller in controllers.split(","):
-            found[controller] = [name for name in reversed(text.split("/")) if name]
-    return found.get("", []), found.get("memory", [])

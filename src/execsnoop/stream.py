@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
 
+    from .containers import Containers
     from .processes import Command, Identity
 else:
     from _collections import deque  # collections imports seven more modules
@@ -35,7 +36,8 @@ class Stream:
 
     Exits wait up to `settle` seconds for the kernel's final account of the process, and what comes after them waits
     too, so that the order stays. `sees_credentials` says that this kernel tells of changes of user and group before
-    they happen, `groups` which of the package's options are on. Memory is bounded, see `Processes`.
+    they happen, `groups` which of the package's options are on, `containers` who they belong to. Memory is bounded, see
+    `Processes`.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class Stream:
         settle: float = 0.0,
         sees_credentials: bool = True,
         groups: Collection[str] = (),
+        containers: Containers | None = None,
         max_held: int = _MAX_HELD,
     ) -> None:
         self.processes = processes if processes is not None else Processes()
         self.repeated = 0
         self._settle_ns = int(settle * 1e9)
         self._max_held = max_held
-        self._records = Records(sees_credentials=sees_credentials, groups=groups)
+        self._records = Records(sees_credentials=sees_credentials, groups=groups, containers=containers)
         self._latest_ns = 0
         # From an exit that may be repeated or is not settled on, everything waits.
         self._held: deque[ProcessEvent] = deque()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from .command import Command
+    from .containers import Containers
     from .filters import Filter
     from .following import Following
     from .model import ProcessEvent
@@ -124,6 +125,14 @@ def _filter(where: str | None) -> Filter | None:
     return Filter(where)
 
 
+def _containers(groups: dict[str, bool]) -> Containers | None:
+    if not groups["with_cgroups"]:
+        return None
+    from .containers import Containers
+
+    return Containers()
+
+
 def _redactor(rules: Iterable[str]) -> Redactor:
     from .redact.redactor import Redactor
 
@@ -199,14 +208,17 @@ class Trace:
         else:
             self._snoop, lists = _run(package, hooks, options, **how), follows
         self._accounts = _Accounts(self._snoop)
+        containers = _containers(groups)
         self._stream = Stream(
             settle=settle if "on_free" in hooks else 0.0,
             sees_credentials="on_prepare" in hooks,
             groups=[name for name, is_on in groups.items() if is_on],
+            containers=containers,
         )
         self._backlog: deque[Any] = deque()  # records that are out of the rings, but not looked at
         self._pending: list[ProcessEvent] = []  # what an iteration hasn't given yet, the next one last
         self._is_open = True
+        self._warnings: list[str] = []
         self._following: Following | None = None
         self._snapshot: Snapshot | None = None
         try:
@@ -216,7 +228,7 @@ class Trace:
                 look(self._stream.processes)
             else:
                 self._snapshot = Snapshot(
-                    self._stream.processes, began_ns, groups, self._snoop if lists else None
+                    self._stream.processes, began_ns, groups, containers, self._snoop if lists else None
                 )
                 # A poll gives all that is older than the poll before it, and old enough: after these two that is
                 # whatever is older than the snapshot.
@@ -227,6 +239,8 @@ class Trace:
                 if self._following is not None:
                     older = list(filter(self._following.began_before, older))
                 self._pending = [*self._wanted(older), *self._feed(records)][::-1]
+            if containers is not None and self._filter is not None and self._filter.containers:
+                self._warnings = containers.missing(self._filter.containers)
             if to_follow is not None:
                 to_follow.release()
         except BaseException:
@@ -381,7 +395,7 @@ class Trace:
     @property
     def warnings(self) -> list[str]:
         """What the user should know about this run: smaller rings than asked for, say."""
-        return self._snoop.warnings
+        return [*self._snoop.warnings, *self._warnings]
 
     def lost_event(self, count: int, cause: str) -> ProcessEvent:
         """A notice for the stream that whoever puts these events out lost some of them."""

@@ -161,7 +161,7 @@ class TestGroups:
         fork = one([e for e in events if e.type == "fork" and e.cgroup == path])
         for event in (one(of(events, "exec", marker)), one(of(events, "exit", marker)), fork):
             assert event.cgroup == path
-            assert event.container == {"id": self.ID, "runtime": "docker"}
+            assert event.container == {"id": self.ID, "runtime": "docker", "name": None}
 
     def test_our_own(self, programs: dict[str, str], marker: str) -> None:
         events, _ = watch(programs["leaf"], marker, "exit", "0", options=EVERYTHING)

@@ -221,7 +221,7 @@ def test_what_it_selects(text: str, names: set[str]) -> None:
         (
             "container == 3",
             13,
-            "container has parts, as container.id container.runtime; itself it can only be null or not",
+            "container has parts, as container.id container.runtime container.name; itself it can only be null or not",
         ),
         ("pid == 1" + "0" * 50, 7, "that is too large a number"),
         ("(" * 100, 50, "that is nested too deeply"),

@@ -40,7 +40,7 @@ def fork(event: ProcessEvent, late_ns: int) -> Any:
 
 
 def test_a_fork_among_the_first_records_is_told_instead(child: subprocess.Popen[bytes]) -> None:
-    snapshot = Snapshot(Processes(), 1, NONE, None)
+    snapshot = Snapshot(Processes(), 1, NONE, None, None)
     [event] = of(snapshot.older([]), child)
     assert (event.type, event.boottime_ns, event.argv) == ("existing", 1, ["cat"])
     record = fork(event, 1000)
@@ -49,7 +49,7 @@ def test_a_fork_among_the_first_records_is_told_instead(child: subprocess.Popen[
 
 
 def test_a_fork_that_is_told_later_is_none(child: subprocess.Popen[bytes]) -> None:
-    snapshot = Snapshot(Processes(), 1, NONE, None)
+    snapshot = Snapshot(Processes(), 1, NONE, None, None)
     [event] = of(snapshot.older([]), child)
     other = SimpleNamespace(_struct="exec_event", _time_ns=event.start_boottime_ns)
     again = fork(event, 2000)

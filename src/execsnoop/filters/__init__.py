@@ -12,6 +12,7 @@ from __future__ import annotations
 from .bounds import bounds
 from .lexer import FilterError, quoted
 from .parser import tree
+from .tree import wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ __all__ = ["Filter", "FilterError", "quoted"]
 
 class Filter:
     """`matches(event)` says whether an event is wanted; notices of loss always are. `columns` are the keys of
-    `COLUMNS` that it reads, `kernel_options` what the package is told to leave out already.
+    `COLUMNS` that it reads, `kernel_options` what the package is told to leave out already, `containers` the names of
+    those that it asks for.
 
     Raises FilterError, a ValueError, for a text that is no filter.
     """
@@ -32,6 +34,7 @@ class Filter:
         self.text = text
         self.columns = frozenset(key.column for key in root.all_keys())
         self.kernel_options = bounds(root).options()
+        self.containers = wanted(root, "container.name")
         self._test = root.test()
 
     def matches(self, event: ProcessEvent) -> bool:

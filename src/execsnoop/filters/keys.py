@@ -45,7 +45,7 @@ _UNITS = {"duration": _NS, "size": _BYTES}
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts", "inner_pid")
 _CAPABILITY_SETS = ("inheritable", "permitted", "effective", "bounding", "ambient")
 _PARTS = {
-    "container": dict.fromkeys(("id", "runtime"), "text"),
+    "container": dict.fromkeys(("id", "runtime", "name"), "text"),
     "namespaces": dict.fromkeys(_NAMESPACES, "number"),
     "capabilities": dict.fromkeys(_CAPABILITY_SETS, "text"),
     "incomplete": {name: "text" for name in COLUMNS if name not in ("incomplete", "raw")},

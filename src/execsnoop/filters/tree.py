@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
     Test = Callable[[ProcessEvent], bool]
 
-__all__ = ["All", "Any_", "Comparison", "Matching", "Membership", "Missing", "Node", "Not", "Under", "Within"]
+__all__ = [
+    "All",
+    "Any_",
+    "Comparison",
+    "Matching",
+    "Membership",
+    "Missing",
+    "Node",
+    "Not",
+    "Under",
+    "Within",
+    "wanted",
+]
 
 
 class Node:
@@ -183,3 +195,14 @@ class Matching(_OfKey):
     def test(self) -> Test:
         get, search, is_found = self.key.text, self.pattern.search, self.is_found
         return lambda event: (value := get(event)) is not None and (search(value) is not None) is is_found
+
+
+def wanted(node: Node, key: str) -> frozenset[Any]:
+    """The values of a key by which a filter asks for events, in whichever of its parts."""
+    if isinstance(node, _Joined):
+        return frozenset().union(*(wanted(part, key) for part in node.parts))
+    if isinstance(node, Comparison) and node.key.name == key and node.sign == "==":
+        return frozenset([node.other]) if isinstance(node.other, (int, str)) else frozenset()
+    if isinstance(node, Membership) and node.key.name == key and node.is_in:
+        return node.values
+    return frozenset()
