@@ -38,7 +38,9 @@ HELP = (
         "snoopkit.render",
         "snoopkit.render.cells",
         "snoopkit.render.clock",
+        "snoopkit.render.fitting",
         "snoopkit.render.output",
+        "snoopkit.render.screen",
         "snoopkit.render.writers",
         "snoopkit.samples",
     }

@@ -46,7 +46,19 @@ MAPS = (
 )
 TYPES = ("Member", "CType", "IntType", "FloatType", "EnumType", "PointerType", "ArrayType", "TailPart")
 # Classes that others than us make instances of; of the rest one gets them.
-MADE = {"Package", "Snoop", "Live", "Column", "Csv", "JsonLines", "Output", "Table", "WallClock", "Trace"}
+MADE = {
+    "Package",
+    "Snoop",
+    "Live",
+    "Column",
+    "Csv",
+    "JsonLines",
+    "Output",
+    "Screen",
+    "Table",
+    "WallClock",
+    "Trace",
+}
 SECTIONS: list[tuple[str, Any, list[str]]] = [
     ("snoopkit", snoopkit, list(snoopkit.__all__)),
     ("snoopkit.package: what a `Package` has", snoopkit.package, ["ProgramSpec", "MapSpec", "EventSpec"]),

@@ -102,10 +102,10 @@ def test_table_columns_stand_under_their_headings() -> None:
     writer = Table(fake.package)
     lines = [writer.header()] + [writer.row(fake.event("event", pid, "ab cd", True)) for pid in (1, 4194304)]
     head, *rows = [line.decode() for line in lines]
-    assert head == "TIME             PID COMM             OK\n"
+    assert head == "TIME                 PID COMM             OK\n"
     assert [row[13:] for row in rows] == [
-        "      1 ab cd            true\n",
-        "4194304 ab cd            true\n",
+        "          1 ab cd            true\n",
+        "    4194304 ab cd            true\n",
     ]
 
 

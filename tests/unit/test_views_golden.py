@@ -64,7 +64,7 @@ def test_what_was_recorded_is_written_again_as_it_was() -> None:
 
 @pytest.mark.parametrize("view", ["table", "joined", "tree"])
 def test_no_row_is_wider_than_asked_for(view: str) -> None:
-    from execsnoop.views.width import width
+    from snoopkit.render import width
 
     rows = shown("--width", "80", *VIEWS[view]).decode().splitlines()
     assert len(rows) > 26 and max(map(width, rows[:-1])) <= 80  # the totals may be

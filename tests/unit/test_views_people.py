@@ -21,12 +21,11 @@ from execsnoop.views.cells import Words, size
 from execsnoop.views.joined import Joined
 from execsnoop.views.look import Look
 from execsnoop.views.names import group, user
-from execsnoop.views.screen import Screen
 from execsnoop.views.shell import Shell, word
 from execsnoop.views.table import Columns, Table
 from execsnoop.views.totals import Tally, Totals
 from execsnoop.views.tree import Tree
-from execsnoop.views.width import cut, pad, width, wrap
+from snoopkit.render import Screen, cut, pad, width, wrap
 from unit.test_views import make_event, make_exit, make_fail
 
 if TYPE_CHECKING:

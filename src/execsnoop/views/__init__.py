@@ -116,9 +116,10 @@ def writer(options: Namespace, fd: int | None = None) -> Writer:
 
 
 def _look(options: Namespace, fd: int | None) -> Look:
+    from snoopkit.render import Screen
+
     from .cells import Words
     from .look import Look
-    from .screen import Screen
 
     return Look(
         Screen(fd, width=options.width, color=options.color, wraps=options.wrap),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .screen import BOLD, Screen
-from .width import cut, pad, width, wrap
+from snoopkit.render import BOLD, Screen, cut, pad, width, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from snoopkit.render import display
+from snoopkit.render import DIM, STRONG_RED, YELLOW, display
 
 from .cells import duration, loss, number, result, size
 from .grid import Column, Grid
 from .look import Look
-from .screen import DIM, STRONG_RED, YELLOW
 from .table import outcome_style, pid
 
 TYPE_CHECKING = False

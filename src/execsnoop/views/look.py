@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import CLOCK_BOOTTIME, clock_gettime_ns, gmtime, localtime, strftime
 
+from snoopkit.render import DIM, Screen
+
 from .cells import Words, number
 from .grid import Column
-from .screen import DIM, Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

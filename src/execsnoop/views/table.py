@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from snoopkit.render import display
+from snoopkit.render import DIM, RED, STRONG_RED, YELLOW, display
 
 from .cells import cell, duration, loss, number, result
 from .grid import Column, Grid
 from .look import Look
-from .screen import DIM, RED, STRONG_RED, YELLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from snoopkit.render import display
+from snoopkit.render import BOLD, cut, display
 
 from .cells import duration, result
-from .screen import BOLD
-from .width import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from snoopkit.render import display
+from snoopkit.render import STRONG_RED, YELLOW, display
 
 from .cells import duration, loss, result
 from .grid import Column, Grid
 from .look import Look
-from .screen import STRONG_RED, YELLOW
 from .table import outcome_style, pid
 
 TYPE_CHECKING = False

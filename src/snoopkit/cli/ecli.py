@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..render import Screen
     from ..render.formats import Formats
     from ..render.writers import Writer
     from ..session import Snoop
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     return run_package(parser().parse_args(arguments), "ecli", _writer)
 
 
-def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats) -> Writer:
+def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats, screen: Screen) -> Writer:
     if args.format == "csv":
         from ..render import Csv
 

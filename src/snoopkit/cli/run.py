@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..options import Value
     from ..package import Package
+    from ..render import Screen
     from ..render.formats import Formats
     from ..render.writers import Writer
     from ..session import Snoop
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     return run_package(
         parser().parse_args(argv),
         "snoopkit run",
-        lambda args, snoop, formats: writer(args.format, snoop, formats),
+        lambda args, snoop, formats, screen: writer(args.format, snoop, formats, screen),
     )
 
 
@@ -118,11 +119,14 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def run_package(
-    args: argparse.Namespace, name: str, writer: Callable[[argparse.Namespace, Snoop, Formats], Writer]
+    args: argparse.Namespace,
+    name: str,
+    writer: Callable[[argparse.Namespace, Snoop, Formats, Screen], Writer],
 ) -> int:
     """Read `args.target`, give it `args.rest`, run it; returns the exit status."""
     package = read_target(args, name)
     own = own_options(package, f"{name} {args.target}", args.rest)
+    from ..render import Screen
     from ..render.formats import formats
 
     shown = formats(package, args.show_as)
@@ -139,7 +143,7 @@ def run_package(
             pid=args.pid,
             btf=args.btf,
         )
-        return live.run(_source(snoop), writer(args, snoop, shown))
+        return live.run(_source(snoop), writer(args, snoop, shown, Screen(live.output.fd)))
 
 
 def _source(snoop: Snoop) -> Source:

@@ -2,6 +2,8 @@
 
 A *writer* is any object with `header() -> bytes` (once, before the first row) and `row(event) -> bytes` (one line,
 newline included, or b"" for nothing). `Table`, `JsonLines` and `Csv` are the writers for any package's events.
+A `Screen` knows how wide a line may be and which styles (`BOLD`, `RED`, …) it shows; `width`, `pad`, `cut` and `wrap`
+measure text in the columns of a terminal.
 """
 
 from __future__ import annotations
@@ -9,7 +11,17 @@ from __future__ import annotations
 from .._decode import base64, display, is_lossy, json, quote
 from .cells import Column
 from .clock import WallClock
+from .fitting import cut, pad, width, wrap
 from .output import Output
+from .screen import (
+    BOLD as BOLD,
+    DIM as DIM,
+    GREEN as GREEN,
+    RED as RED,
+    STRONG_RED as STRONG_RED,
+    YELLOW as YELLOW,
+    Screen,
+)
 from .writers import Csv, JsonLines, Table, csv_row, writer
 
 __all__ = [
@@ -17,13 +29,18 @@ __all__ = [
     "Csv",
     "JsonLines",
     "Output",
+    "Screen",
     "Table",
     "WallClock",
     "base64",
     "csv_row",
+    "cut",
     "display",
     "is_lossy",
     "json",
+    "pad",
     "quote",
+    "width",
+    "wrap",
     "writer",
 ]

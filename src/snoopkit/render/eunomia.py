@@ -1,15 +1,16 @@
 """Rows and JSON as eunomia-bpf's runner prints them, for people and scripts that expect `ecli`.
 
 Differences on purpose: TIME is the event's, not the printer's; anonymous members are shown; a text without NUL or
-not UTF-8 is text, with its unsafe bytes spelled out; a pointer, an enumeration of 8 bytes and a bit-field have
-values. Keys of JSON objects are sorted, there is no time in them.
+not UTF-8 is text, with its unsafe bytes spelled out; an enumeration of 8 bytes and a bit-field have values. Keys of
+JSON objects are sorted, there is no time in them. What a source or `--as` says of a number's meaning counts in text,
+also in structs inside and in sampled maps; JSON keeps the numbers.
 """
 
 from __future__ import annotations
 
 from .._decode import display, json
 from ..events import Lost
-from ..layout import ArrayType, CType, EnumType, StructType, c_type
+from ..layout import ArrayType, CType, EnumType, IntType, StructType, c_type
 from ..samples import Histogram, Sample
 from .clock import WallClock
 from .histogram import linear_bars, log2_bars
@@ -32,7 +33,7 @@ class EunomiaText:
         self._clock = WallClock()
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._headings: dict[str, tuple[str, list[int]]] = {}
-        self._sampled = _SampledTypes(package)
+        self._sampled = _SampledTypes(package, self._formats)
         self._shown = next(iter(self._types), "")
 
     def header(self) -> bytes:
@@ -53,11 +54,10 @@ class EunomiaText:
             again = self.header()
         _, starts = self._heading(event._struct, event._fields)
         line = self._clock.local(event._time_ns)[:8] + " "
-        values = tree(self._types[event._struct], event)
-        by_member = self._formats.get(event._struct, {})
-        for start, (name, value), plain in zip(starts, values.items(), event, strict=True):
+        values = tree(self._types[event._struct], event, self._formats)
+        for start, value in zip(starts, values.values(), strict=True):
             line = line.ljust(start) if start > len(line) else line + " "
-            line += by_member[name](plain) if name in by_member else _bare(value)
+            line += _bare(value)
         return again + line.encode("utf-8", "backslashreplace") + b"\n"
 
     def _sample(self, found: Sample) -> bytes:
@@ -103,13 +103,14 @@ class EunomiaJson:
             return b""
         if isinstance(event, (Sample, Histogram)):
             return json(_sorted(self._sampled.entry(event))) + b"\n"
-        return json(_sorted(tree(self._types[event._struct], event))) + b"\n"
+        return json(_sorted(tree(self._types[event._struct], event, {}))) + b"\n"
 
 
 class _SampledTypes:
     """What keys and values of sampled maps are, by the map's name."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, formats: Formats | None = None) -> None:
+        self._formats = formats or {}
         self._types = {
             name: (c_type(package.btf, spec.key_type_id), c_type(package.btf, spec.value_type_id))
             for name, spec in package.maps.items()
@@ -126,49 +127,69 @@ class _SampledTypes:
     def entry(self, found: Sample | Histogram) -> dict[str, Any]:
         """Key and value, each an object; what has no members goes by its type's name."""
         key, value = self._types.get(found._map, (None, None))
+        shown = self._object(found, "key", key, found.key)
         if isinstance(found, Histogram):
-            return {"key": _object(key, found.key), "value": {**found.members, "slots": found.slots}}
-        return {"key": _object(key, found.key), "value": _object(value, found.value)}
+            return {"key": shown, "value": {**found.members, "slots": found.slots}}
+        return {"key": shown, "value": self._object(found, "value", value, found.value)}
+
+    def _object(
+        self, found: Sample | Histogram, role: str, ctype: CType | None, value: Any
+    ) -> dict[str, Any]:
+        if isinstance(ctype, StructType):
+            return tree(ctype, value, self._formats)
+        format = self._formats.get(found._map, {}).get(role)
+        if format is not None:
+            value = format(value)
+        elif isinstance(value, bytes):
+            value = value.hex()
+        else:
+            value = _value(ctype, list(value) if isinstance(value, tuple) else value, self._formats)
+        return {ctype.spelling if ctype is not None else "bytes": value}
 
 
 def _names(ctype: CType) -> list[str]:
     return [member.name for member in ctype.members] if isinstance(ctype, StructType) else [ctype.spelling]
 
 
-def _object(ctype: CType | None, value: Any) -> dict[str, Any]:
-    if isinstance(ctype, StructType):
-        return tree(ctype, value)
-    if isinstance(value, bytes):
-        value = value.hex()
-    if isinstance(value, tuple):
-        value = list(value)
-    return {ctype.spelling if ctype is not None else "bytes": _value(ctype, value)}
-
-
 def _bare(value: Any) -> str:
     return display(value) if isinstance(value, str) else json(value).decode()
 
 
-def tree(struct: StructType, values: Any) -> dict[str, Any]:
-    """The members by name, as their JSON has them."""
+def tree(struct: StructType, values: Any, formats: Formats) -> dict[str, Any]:
+    """The members by name, as their JSON has them; those that have a format as that says."""
     types = {member.name: member.type for member in struct.members}
-    return {name: _value(types.get(name), value) for name, value in zip(values._fields, values, strict=True)}
+    by_member = formats.get(struct.name, {})
+    return {
+        name: by_member[name](value) if name in by_member else _value(types.get(name), value, formats)
+        for name, value in zip(values._fields, values, strict=True)
+    }
 
 
-def _value(ctype: CType | None, value: Any) -> Any:
+def _value(ctype: CType | None, value: Any, formats: Formats) -> Any:
     if isinstance(ctype, StructType):
         return {
             "__EUNOMIA_TYPE": "union" if ctype.is_union else "struct",
             "__EUNOMIA_TYPE_NAME": ctype.name,
-            **tree(ctype, value),
+            **tree(ctype, value, formats),
         }
     if isinstance(ctype, EnumType):
-        if not isinstance(value, str):
-            return f"<UNKNOWN_VARIANT>({value})"
-        return f"{value}({next(number for name, number in ctype.values if name == value)})"
+        return _enum(ctype, value)
     if isinstance(ctype, ArrayType) and isinstance(value, list):
-        return [_value(ctype.element, item) for item in value]
+        return [_value(ctype.element, item, formats) for item in value]
+    if isinstance(ctype, IntType) and ctype.size_bytes == 16:
+        return str(value)
     return value
+
+
+def _enum(ctype: EnumType, value: Any) -> str:
+    name = value if isinstance(value, str) else "<UNKNOWN_VARIANT>"
+    number = next((number for known, number in ctype.values if known == name), value)
+    if isinstance(value, str) and ctype.is_cut:
+        return name  # of its number only a half is known
+    half = 1 << 8 * ctype.size_bytes - 1
+    if ctype.size_bytes < 8 and number >= half:  # they take all but the largest for signed
+        number -= 2 * half
+    return f"{name}({number})"
 
 
 def _sorted(value: Any) -> Any:

@@ -85,21 +85,34 @@ def _types(package: Package) -> Iterator[tuple[str, tuple[Member, ...]]]:
 
 
 def _structs(package: Package) -> Iterator[StructType]:
-    """Those whose members have columns or names of their own."""
-    for event in package.event_specs:
-        yield event.struct
+    """Those that are shown, and those inside of them that have a name."""
+    waiting: list[CType] = [event.struct for event in package.event_specs]
     for spec in package.maps.values():
         for type_id in (spec.key_type_id, spec.value_type_id) if spec.sample else ():
-            if type_id and isinstance(found := c_type(package.btf, type_id), StructType):
-                yield found
+            if type_id:
+                waiting.append(c_type(package.btf, type_id))
+    seen = set()
+    for found in waiting:
+        while isinstance(found, ArrayType):
+            found = found.element
+        if not isinstance(found, StructType) or found.type_id in seen:
+            continue
+        seen.add(found.type_id)
+        waiting += [member.type for member in found.members]
+        if found.name:
+            yield found
 
 
 def _tagged(package: Package, struct: StructType) -> Iterator[tuple[str, str]]:
-    """(member, format) for each that the source has an opinion on."""
-    for index, member in enumerate(package.btf.types[struct.type_id].members):
-        for tag in package.btf.tags(struct.type_id, index):
-            if tag.startswith(TAG):
-                yield member.name, tag.removeprefix(TAG)
+    """(member, format) for each that the source has an opinion on, those of anonymous structs inside too."""
+    waiting = [struct.type_id]
+    for type_id in waiting:
+        for index, member in enumerate(package.btf.types[type_id].members):
+            if not member.name and not member.bit_size:
+                waiting.append(package.btf.resolve(member.type_id))
+            for tag in package.btf.tags(type_id, index):
+                if tag.startswith(TAG):
+                    yield member.name, tag.removeprefix(TAG)
 
 
 def named(name: str, ctype: CType, order: Literal["little", "big"] = sys.byteorder) -> Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._decode import display, json
 from ..events import Record
 from ..samples import Histogram, Sample
-from .cells import Aligner, Column, cell
+from .cells import Aligner, Column, cell, shown
 from .histogram import bars
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .formats import Formats
+    from .screen import Screen
 
 __all__ = ["SampleRows", "sample_data", "sample_json"]
 
@@ -20,11 +21,11 @@ __all__ = ["SampleRows", "sample_data", "sample_json"]
 class SampleRows:
     """TIME, MAP, KEY and VALUE of an entry; a histogram under a line with its time, map and key."""
 
-    def __init__(self, maps: list[str], formats: Formats) -> None:
+    def __init__(self, maps: list[str], formats: Formats, screen: Screen | None = None) -> None:
         self._formats = formats
         width = max([len(name) for name in maps], default=0)
         self._aligner = Aligner(
-            [Column("TIME", 12), Column("MAP", width), Column("KEY", 16), Column("VALUE")]
+            [Column("TIME", 12), Column("MAP", width), Column("KEY", 16), Column("VALUE")], screen
         )
 
     def header(self) -> bytes:
@@ -47,11 +48,7 @@ class SampleRows:
         format = self._formats.get(found._map, {}).get(role)
         if format is not None:
             return format(value)
-        if isinstance(value, Record):
-            by_member = self._formats.get(value._struct, {})
-            members = zip(value._fields, value, strict=True)
-            return " ".join([f"{name}={(by_member.get(name) or _text)(item)}" for name, item in members])
-        return _text(value)
+        return _text(shown(value, self._formats))
 
 
 def _text(value: Any) -> str:

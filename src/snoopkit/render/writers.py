@@ -6,9 +6,9 @@ from __future__ import annotations
 from .._decode import display, json
 from ..errors import OptionError
 from ..events import Lost
-from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType
+from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType, StructType
 from ..samples import Histogram, Sample
-from .cells import Aligner, Column, cell
+from .cells import Aligner, Column, cell, shown
 from .clock import WallClock
 
 TYPE_CHECKING = False
@@ -18,44 +18,58 @@ if TYPE_CHECKING:
 
     from .._decode import EventProgram
     from ..batch import Batch
+    from ..layout import Member
     from ..package import Package
     from ..session import Snoop
-    from .formats import Formats
+    from .formats import Format, Formats
     from .samples import SampleRows
+    from .screen import Screen
 
     class Writer(Protocol):
         def header(self) -> bytes: ...
         def row(self, event: Any) -> bytes: ...
 
 
+# Of an integer, by its size: what most of its values take.
+_USUAL = {1: 3, 2: 5, 4: 7, 8: 12}
+_WIDEST_TEXT = 40
+
 __all__ = ["Column", "Csv", "JsonLines", "Table", "csv_row", "writer"]
 
 
 class Table:
     """TIME and the members of the event, a column each; for a package with several event types TIME, EVENT and
-    `name=value` pairs instead. `formats` says how members are shown whose numbers mean more: see `formats`."""
+    `name=value` pairs instead. `formats` says how members are shown whose numbers mean more: see `formats`. Rows are
+    laid out for `screen`, without one as for a file.
 
-    def __init__(self, package: Package, formats: Formats | None = None) -> None:
-        self._formats = formats or {}
+    In a file, a pipe or on a screen without end each column is as wide as its type's widest value (40 characters at
+    most where that isn't a number), and nothing is cut: what is wider all the same takes the spaces of what follows,
+    and moves that only where there are none left; the next row stands where it should.
+
+    On a terminal where that is too wide columns begin narrower. What isn't a number is cut, with a mark, to the room
+    that there is; a number that is too wide widens its column for good, under a new header. So every cell stands under
+    its heading.
+    """
+
+    def __init__(
+        self, package: Package, formats: Formats | None = None, screen: Screen | None = None
+    ) -> None:
+        self._screen = screen
         self._clock = WallClock()
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
+        self._formats = _with_pointers(self._types.values(), formats or {})
         self._is_single = len(package.event_specs) == 1 and package.event_specs[0].tail_member is None
         columns = [Column("TIME", 12)]
         if self._is_single:
             (struct,) = self._types.values()
-            by_member = self._formats.get(struct.name, {})
-            columns += [
-                Column(member.name.upper(), 8)
-                if member.name in by_member
-                else _column(member.name, member.type)
-                for member in struct.members
-            ]
+            wanted = formats.get(struct.name, {}) if formats else {}
+            columns += [_column(member, member.name in wanted) for member in struct.members]
         else:
             columns += [
                 Column("EVENT", max([len(name) for name in self._types], default=0)),
                 Column("MEMBERS"),
             ]
-        self._aligner = Aligner(columns)
+        self._aligner = Aligner(columns, screen)
         self._sampled = [name for name, spec in package.maps.items() if spec.sample]
         self._samples: SampleRows | None = None
 
@@ -68,7 +82,7 @@ class Table:
         if self._samples is None:
             from .samples import SampleRows
 
-            self._samples = SampleRows(self._sampled, self._formats)
+            self._samples = SampleRows(self._sampled, self._formats, self._screen)
         return self._samples
 
     def row(self, event: Any) -> bytes:
@@ -79,7 +93,8 @@ class Table:
             return self._sample_rows().row(time, event)
         by_member = self._formats.get(event._struct, {})
         cells = [
-            (by_member.get(name) or cell)(value) for name, value in zip(event._fields, event, strict=True)
+            by_member[name](value) if name in by_member else cell(shown(value, self._formats))
+            for name, value in zip(event._fields, event, strict=True)
         ]
         if self._is_single:
             return self._aligner.line([time, *cells])
@@ -87,19 +102,70 @@ class Table:
         return self._aligner.line([time, event._struct, pairs])
 
 
-def _column(name: str, ctype: CType) -> Column:
-    heading = name.upper()
-    if isinstance(ctype, IntType) and not ctype.is_bool:
-        return Column(heading, {1: 3, 2: 5, 4: 7, 8: 12}.get(ctype.size_bytes, 12), is_right=True)
-    if isinstance(ctype, FloatType):
-        return Column(heading, 10, is_right=True)
-    if isinstance(ctype, PointerType):
-        return Column(heading, 18, is_right=True)
+def _with_pointers(structs: Iterable[StructType], formats: Formats) -> dict[str, dict[str, Format]]:
+    """The formats, and one for each pointer that has none, however deep."""
+    found: dict[str, dict[str, Format]] = {name: dict(by_member) for name, by_member in formats.items()}
+    waiting = list(structs)
+    seen = set()
+    while waiting:
+        struct = waiting.pop()
+        if struct.type_id in seen:
+            continue
+        seen.add(struct.type_id)
+        for member in struct.members:
+            inner = member.type
+            while isinstance(inner, ArrayType):
+                inner = inner.element
+            if isinstance(inner, PointerType):
+                found.setdefault(struct.name, {}).setdefault(member.name, _hex)
+            elif isinstance(inner, StructType):
+                waiting.append(inner)
+    return found
+
+
+def _hex(pointer: Any) -> str:
+    return cell([_hex(one) for one in pointer]) if isinstance(pointer, list) else f"{pointer:#x}"
+
+
+def _column(member: Member, has_format: bool) -> Column:
+    heading, ctype = display(member.name).upper(), member.type
+    if has_format:
+        return Column(heading, 15, usual=8)
+    widest = _widest(ctype, member.bit_size)
+    if isinstance(ctype, (IntType, FloatType, PointerType)):
+        is_bool = isinstance(ctype, IntType) and ctype.is_bool
+        usual = 10 if isinstance(ctype, FloatType) else _USUAL.get(ctype.size_bytes, 12)
+        if is_bool or isinstance(ctype, PointerType):
+            usual = widest
+        return Column(heading, widest, usual=usual, is_right=not is_bool)
     if isinstance(ctype, EnumType):
-        return Column(heading, min(max([len(name) for name, _ in ctype.values], default=0), 24))
-    if isinstance(ctype, ArrayType) and ctype.is_text:
-        return Column(heading, min(ctype.count, 16))
-    return Column(heading, 5)
+        return Column(heading, widest, usual=_widest_name(ctype))
+    return Column(heading, min(widest, _WIDEST_TEXT), usual=8, may_be_cut=True)
+
+
+def _widest(ctype: CType, bits: int = 0) -> int:
+    """How many characters a value of that type takes at most, its text being plain."""
+    if isinstance(ctype, PointerType):
+        return len("0xffffffffffffffff")
+    if isinstance(ctype, FloatType):
+        return len("-2.2250738585072014e-308")
+    if isinstance(ctype, (IntType, EnumType)):
+        if isinstance(ctype, IntType) and ctype.is_bool:
+            return len("false")
+        bits = bits or 8 * ctype.size_bytes
+        number = len(str(-(1 << bits - 1) if ctype.signed else (1 << bits) - 1))
+        return max(number, _widest_name(ctype)) if isinstance(ctype, EnumType) else number
+    if isinstance(ctype, ArrayType):
+        if ctype.is_text:
+            return ctype.count
+        return 2 + ctype.count * (1 + _widest(ctype.element))
+    if isinstance(ctype, StructType):
+        return 2 + sum([len(member.name) + 4 + _widest(member.type) for member in ctype.members])
+    return 0
+
+
+def _widest_name(enum: EnumType) -> int:
+    return min(max([len(name) for name, _ in enum.values], default=0), _WIDEST_TEXT)
 
 
 def _lost_text(lost: Lost) -> str:
@@ -200,10 +266,10 @@ def _csv_cell(value: object) -> str:
     return text
 
 
-def writer(format: str, snoop: Snoop, formats: Formats | None = None) -> Writer:
-    """The writer that `--format` asks for: table, json or csv. Only a table has use for `formats`."""
+def writer(format: str, snoop: Snoop, formats: Formats | None = None, screen: Screen | None = None) -> Writer:
+    """The writer that `--format` asks for: table, json or csv. Only a table has use for `formats` and `screen`."""
     if format == "table":
-        return Table(snoop.package, formats)
+        return Table(snoop.package, formats, screen)
     if format == "json":
         return JsonLines(snoop)
     if format == "csv":
