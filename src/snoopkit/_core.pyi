@@ -58,8 +58,9 @@ class Object:
         with the kernel's BTF, for one that doesn't tell its own, `kernel_config` lines of a configuration that go
         before the kernel's. Requests to be pinned in the BPF file system are dropped."""
 
-    def load(self) -> None:
-        """Creates the maps and loads the programs that are switched on. LoadError; only one try."""
+    def load(self, modules: bool = True) -> None:
+        """Creates the maps and loads the programs that are switched on. LoadError; only one try. Without `modules` only
+        the kernel's own BTF is searched for what the programs use, not that of its modules."""
 
     @property
     def loaded(self) -> bool: ...

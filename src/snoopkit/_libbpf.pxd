@@ -143,6 +143,7 @@ cdef extern from "bpf/libbpf.h" nogil:
     bint bpf_program__autoload(const bpf_program *program)
     int bpf_program__set_autoload(bpf_program *program, bint autoload)
     int bpf_program__set_expected_attach_type(bpf_program *program, int type)
+    int bpf_program__set_attach_target(bpf_program *program, int program_fd, const char *function)
     int bpf_program__fd(const bpf_program *program)
     bpf_link *bpf_program__attach(const bpf_program *program)
     bpf_link *bpf_program__attach_tracepoint(

@@ -197,16 +197,23 @@ cdef class Object:
             map = bpf_object__next_map(object, map)
         return self
 
-    def load(self):
+    def load(self, bint modules=True):
         cdef bpf_object *object = self.handle.get_open()
         cdef bint everything = self.kernel_log
         cdef int result
+        cdef bpf_program *program
         cdef Log log
         if self.handle.busy:
             raise RuntimeError("the object is in use by another thread")
         self.handle.tried = True
         self.handle.busy += 1
         with nogil:
+            if not modules:
+                # libbpf before 1.3 gives up where it may not list the modules; but it lists them once an object, and
+                # looking for a target that no kernel has does that. The program stays as it is.
+                program = bpf_object__next_program(object, NULL)
+                if program != NULL:
+                    bpf_program__set_attach_target(program, 0, "no function's name")
             _listen(&log, everything)
             result = bpf_object__load(object)
         self.handle.busy -= 1

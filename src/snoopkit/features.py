@@ -15,6 +15,7 @@ __all__ = [
     "capabilities",
     "kernel_btf",
     "kprobes",
+    "lists_modules",
     "lockdown",
     "missing_capabilities",
     "perf_event_mlock_kb",
@@ -166,6 +167,12 @@ def missing_capabilities() -> tuple[str, ...]:
     if held is None or "CAP_SYS_ADMIN" in held:
         return ()
     return tuple(name for name in ("CAP_BPF", "CAP_PERFMON") if name not in held)
+
+
+def lists_modules() -> bool:
+    """Whether this process may list the kernel's modules with their BTF: that is CAP_SYS_ADMIN's."""
+    held = capabilities()
+    return held is None or "CAP_SYS_ADMIN" in held
 
 
 def lockdown() -> str | None:

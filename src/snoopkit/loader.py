@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno as errnos
 import os
+from struct import unpack
 
 from . import _core, features
+from .elf import SHN_UNDEF
 from .errors import LoadError, PackageError, UnsupportedError
 from .options import encode, initial_values, kernel_config, printable
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from .elf import Elf
     from .errors import KernelError
     from .options import OptionSpec, Value
     from .package import Package
@@ -27,6 +30,12 @@ __all__ = ["Object", "explained", "open"]
 MAP_TYPE_ARRAY = 2
 
 _ROOT_HINT = "run as root, or with these capabilities"
+_MODULES_HINT = "it may be in a kernel module: only with CAP_SYS_ADMIN those are searched"
+_NOT_FOUND = (  # libbpf's words for what no BTF has
+    "not found in kernel or module BTFs",
+    "failed to find kernel BTF type ID",
+    "failed to resolve CO-RE relocation",
+)
 _MOST_TELLING_LINES = 4
 
 
@@ -68,7 +77,18 @@ def open(
     except BaseException:
         core.close()
         raise
-    return Object(core, package.name)
+    return Object(core, package.name, _compares_types(package.elf))
+
+
+def _compares_types(elf: Elf) -> bool:
+    """Whether the object has relocations against the kernel's types (CO-RE), or asks for functions of the kernel."""
+    extra = elf.section(".BTF.ext")
+    header = extra.data[:32] if extra is not None else b""
+    if len(header) == 32:
+        header_bytes, relocations_bytes = unpack(elf.prefix + "4xI20xI", header)
+        if header_bytes >= 32 and relocations_bytes:
+            return True
+    return any(symbol.name and symbol.section == SHN_UNDEF for symbol in elf.symbols)
 
 
 def _patch(core: _core.Object, section: str, places: list[tuple[int, bytes]]) -> None:
@@ -86,8 +106,9 @@ def _patch(core: _core.Object, section: str, places: list[tuple[int, bytes]]) ->
 class Object:
     """A package's object. `programs` and `maps` go by name; closing unloads, and detaches what is still attached."""
 
-    def __init__(self, core: _core.Object, name: str) -> None:
+    def __init__(self, core: _core.Object, name: str, compares_types: bool = False) -> None:
         self._core = core
+        self._compares_types = compares_types
         self.name = name
         self.programs = core.programs
         self.maps = core.maps
@@ -106,10 +127,15 @@ class Object:
 
         Raises LoadError or, where the kernel lacks something, UnsupportedError; both say what could be done.
         """
+        # To find that a type or a function is nowhere, libbpf looks through the modules' too.
+        modules = not self._compares_types or features.lists_modules()
         try:
-            self._core.load()
+            self._core.load(modules)
         except LoadError as error:
-            raise _explained_load(self.name, self.programs, error) from None
+            refusal = _explained_load(self.name, self.programs, error)
+            if not modules and any(words in error.log for words in _NOT_FOUND):
+                refusal.hint = _MODULES_HINT
+            raise refusal from None
 
     def close(self) -> None:
         self._core.close()

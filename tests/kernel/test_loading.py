@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +170,34 @@ def test_two_capabilities_suffice_for_raw_tracepoints(hooks: snoopkit.Package) -
                 return len(links)
 
     assert in_child(child) == 2
+
+
+@pytest.mark.parametrize("capabilities", [None, (CAP_BPF, CAP_PERFMON)], ids=["root", "two capabilities"])
+def test_what_the_kernel_lacks_is_done_without(capabilities: tuple[int, ...] | None) -> None:
+    """Nobody but root may look for it in the kernel's modules."""
+    package = snoopkit.build(BPF / "absent.bpf.c")
+
+    def child() -> list[int]:
+        if capabilities is not None:
+            become(NOBODY, capabilities)
+        with snoopkit.run(package) as snoop:
+            subprocess.run(["/bin/true"], check=True)
+            return [snoop.globals.with_function, snoop.globals.with_struct, snoop.globals.without]
+
+    assert in_child(child) == [0, 0, 1]
+
+
+def test_what_is_needed_may_be_where_only_root_can_look() -> None:
+    package = snoopkit.build(BPF / "absent.bpf.c", define=["NEEDED"])
+
+    def child() -> dict[str, Any]:
+        become(NOBODY, [CAP_BPF, CAP_PERFMON])
+        return told(package)
+
+    for answer, may_be in ((in_child(child), True), (told(package), False)):
+        assert answer["kind"] == "LoadError" and answer["errno"] == errno.EINVAL
+        assert "'snoopkit_no_such_function': not found in kernel or module BTFs" in answer["text"]
+        assert ("CAP_SYS_ADMIN" in answer["text"]) is may_be
 
 
 def test_a_tracepoint_needs_a_tracefs(hooks: snoopkit.Package) -> None:

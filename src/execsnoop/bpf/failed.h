@@ -4,22 +4,20 @@
 #ifndef EXECSNOOP_FAILED_H
 #define EXECSNOOP_FAILED_H
 
-struct arguments {
-	struct exec_slot *slot;
-	__u64 pointer_bytes;
-};
-
 #define FAIL_TAIL_LIMIT_BYTES (RECORD_LIMIT_BYTES - __builtin_offsetof(struct fail_event, tail))
 
-static long add_argument(__u32 index, struct arguments *arguments)
+/* A pointer's size stands in the slot: what stands on the stack as 8 or 4, the verifier of older kernels
+ * takes in here for the one that it has seen first.
+ */
+static long add_argument(__u32 index, struct exec_slot **context)
 {
-	volatile __u64 *slot_used = &arguments->slot->used, *slot_at = &arguments->slot->at;
-	struct fail_event *event = (struct fail_event *)arguments->slot->record;
+	struct exec_slot *slot = *context;
+	volatile __u64 *slot_used = &slot->used, *slot_at = &slot->at;
+	struct fail_event *event = (struct fail_event *)slot->record;
 	__u64 pointer = 0, used = *slot_used, at = *slot_at;
 	long copied;
 
-	if (bpf_probe_read_user(&pointer, arguments->pointer_bytes == 8 ? 8 : 4,
-				(void *)at)) {
+	if (bpf_probe_read_user(&pointer, slot->pointer_bytes == 8 ? 8 : 4, (void *)at)) {
 		event->header.flags |= ARGV_UNREADABLE;
 		return 1;
 	}
@@ -38,7 +36,7 @@ static long add_argument(__u32 index, struct arguments *arguments)
 	if (copied == ARGUMENT_CAPACITY_BYTES)
 		event->header.flags |= ARGV_TRUNCATED;
 	*slot_used = used + copied;
-	*slot_at = at + arguments->pointer_bytes;
+	*slot_at = at + slot->pointer_bytes;
 	return 0;
 }
 
@@ -46,8 +44,7 @@ static __always_inline int fail(void *ctx, long error, _Bool is_execveat, _Bool 
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
-	struct arguments arguments = {.pointer_bytes = is_compat ? 4 : 8};
-	struct exec_slot *slot = take_exec_slot(FAIL);
+	struct exec_slot *slot = take_exec_slot(FAIL), *context = slot;
 	struct fail_event *event;
 	const void *filename;
 	__u64 used, at;
@@ -87,11 +84,11 @@ static __always_inline int fail(void *ctx, long error, _Bool is_execveat, _Bool 
 	} else {
 		event->header.flags |= FILENAME_UNREADABLE;
 	}
-	arguments.slot = slot;
 	slot->used = used;
 	slot->at = at;
+	slot->pointer_bytes = is_compat ? 4 : 8;
 	if (at)
-		bpf_loop(RECORD_LIMIT_BYTES, add_argument, &arguments, 0);
+		bpf_loop(RECORD_LIMIT_BYTES, add_argument, &context, 0);
 	barrier();
 	event->argv_captured_bytes = slot->used - used;
 

@@ -41,6 +41,7 @@ struct exec_slot {
 	__u64 busy;
 	__u64 used; /* of the record's tail, in bytes */
 	__u64 at;   /* of user space, what is to be read next */
+	__u64 pointer_bytes;
 	char record[512 + TEXT_CAPACITY_BYTES + ARGV_CAPACITY_BYTES];
 };
 
