@@ -43,6 +43,7 @@ HELP = (
         "snoopkit.render.screen",
         "snoopkit.render.writers",
         "snoopkit.samples",
+        "snoopkit.stacks",
     }
 )
 # A package is JSON, and its object is compressed.

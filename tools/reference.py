@@ -15,6 +15,7 @@ import snoopkit.layout
 import snoopkit.maps
 import snoopkit.package
 import snoopkit.render
+import snoopkit.stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,7 @@ SECTIONS: list[tuple[str, Any, list[str]]] = [
     ("snoopkit.package: what a `Package` has", snoopkit.package, ["ProgramSpec", "MapSpec", "EventSpec"]),
     ("snoopkit.layout: the types of members", snoopkit.layout, list(TYPES)),
     ("snoopkit.maps: what `Snoop.maps` and `Snoop.globals` give", snoopkit.maps, list(MAPS)),
+    ("snoopkit.stacks: what `Symbols` gives", snoopkit.stacks, ["Frame"]),
     ("snoopkit.render: events to text", snoopkit.render, list(snoopkit.render.__all__)),
     ("execsnoop", execsnoop, list(execsnoop.__all__)),
 ]

@@ -2,9 +2,10 @@
  *
  *     snoopkit run profile.bpf.c
  *     snoopkit run --pid 1234 --attach on_tick=perf_event:999 profile.bpf.c
+ *     snoopkit run --folded --duration 30 profile.bpf.c | flamegraph.pl >profile.svg
  */
 #include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
+#include <snoopkit.bpf.h>
 
 #define DEPTH 127
 
@@ -13,8 +14,8 @@ char LICENSE[] SEC("license") = "GPL";
 /* One place in the code; the stacks by their numbers in `stacks`, negative where there is none. */
 struct place {
 	u32 pid;
-	int kernel_stack;
-	int user_stack;
+	int kernel_stack SNOOPKIT_AS(stack);
+	int user_stack SNOOPKIT_AS(stack);
 	char comm[16];
 };
 
@@ -26,7 +27,7 @@ struct {
 } stacks SEC(".maps");
 
 /// How often each place was seen
-/// @sample {"interval": 5000, "clear_map": true}
+/// @sample {"interval": 1000, "clear_map": true}
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 10240);

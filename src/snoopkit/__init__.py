@@ -31,6 +31,7 @@ _HOMES = {
     "Snoop": "session",
     "SnoopkitError": "errors",
     "StructType": "layout",
+    "Symbols": "symbols",
     "UnsupportedError": "errors",
     "add_live_options": "cli.live",
     "build": "compiler",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .options import OptionSpec as OptionSpec
     from .package import Package as Package
     from .session import Snoop as Snoop, run as run
+    from .symbols import Symbols as Symbols
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,8 @@
-"""Relocatable 64-bit BPF objects: read with every bound checked, and rewritten without their DWARF.
+"""64-bit ELF files, with every bound checked: BPF objects, read whole, and rewritten without their DWARF.
 
 An object in a package comes from a stranger, and libbpf trusts more of it than it should. `Elf.parse` looks at
 everything that libbpf and libelf follow (section table, string offsets, links, symbols, relocations) and refuses
-what points outside, so that nothing later has to ask again.
+what points outside, so that nothing later has to ask again. Of other files there are `Header` and `Section`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,72 @@ import struct
 from snoopkit.btf import Btf
 from snoopkit.errors import PackageError
 
-__all__ = ["LARGEST_OBJECT_BYTES", "Elf", "Section", "Symbol", "strip_debug"]
+__all__ = ["LARGEST_OBJECT_BYTES", "Elf", "Header", "Section", "Symbol", "strip_debug"]
 
 LARGEST_OBJECT_BYTES = 64 << 20
 
 SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA = 0, 1, 2, 3, 4
-SHT_NOBITS, SHT_REL = 8, 9
+SHT_NOBITS, SHT_REL, SHT_DYNSYM = 8, 9, 11
 SHT_LLVM_ADDRSIG = 0x6FFF4C03
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
-STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE = 0, 1, 2, 3, 4
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_GNU_IFUNC = 0, 1, 2, 3, 4, 10
 SHN_UNDEF, SHN_LORESERVE = 0, 0xFF00
 
 _EM_NONE, _EM_BPF = 0, 247
 _ET_REL = 1
 _HEADER = "HHIQQQIHHHHHH"
-_HEADER_BYTES = 64
+HEADER_BYTES = 64
 _SECTION = "IIQQQQIIQQ"
-_SECTION_BYTES = 64
-_SYMBOL = "IBBHQQ"
-_SYMBOL_BYTES = 24
+SECTION_BYTES = 64
+SYMBOL = "IBBHQQ"
+SYMBOL_BYTES = 24
 _REL_BYTES = 16
-_MOST_SECTIONS = 4096
+MOST_SECTIONS = 4096
 _MOST_SYMBOLS = 1 << 18
-_LONGEST_NAME_BYTES = 1024
+LONGEST_NAME_BYTES = 1024
+
+
+class Header:
+    """What a file of 64 bits says of itself in its first bytes: `HEADER_BYTES` of them are needed.
+
+    Where its tables are, is as it says: whoever reads them looks whether they lie in the file.
+    """
+
+    __slots__ = (
+        "byteorder",
+        "flags",
+        "kind",
+        "machine",
+        "names",
+        "prefix",
+        "section_bytes",
+        "sections",
+        "sections_at",
+        "segment_bytes",
+        "segments",
+        "segments_at",
+        "version",
+    )
+
+    def __init__(self, data: bytes) -> None:
+        """Raises PackageError for what isn't one."""
+        if len(data) < HEADER_BYTES or data[:4] != b"\x7fELF":
+            raise _bad("not an ELF file")
+        if data[4] != 2:
+            raise _bad("not a 64-bit object")
+        if data[5] not in (1, 2):
+            raise _bad(f"byte order {data[5]} is unknown")
+        self.byteorder = "little" if data[5] == 1 else "big"
+        self.prefix = "<" if data[5] == 1 else ">"  # the `struct` module's sign for it
+        fields = struct.unpack_from(self.prefix + _HEADER, data, 16)
+        self.kind, self.machine, self.version, _, self.segments_at, self.sections_at, self.flags = fields[:7]
+        self.segment_bytes, self.segments, self.section_bytes, self.sections, self.names = fields[8:]
+
+    def read_sections(self, table: bytes) -> list[Section]:
+        """The section headers in `table`, without their names and with `data` empty."""
+        found = struct.iter_unpack(self.prefix + _SECTION, table)
+        return [Section(index, fields, b"") for index, fields in enumerate(found)]
 
 
 class Section:
@@ -99,19 +141,14 @@ class Symbol:
 class Elf:
     """A BPF object whose section table, symbols and relocations have been checked."""
 
-    __slots__ = ("_by_name", "byteorder", "data", "flags", "machine", "sections", "symbol_table", "symbols")
+    __slots__ = ("_by_name", "byteorder", "data", "header", "sections", "symbol_table", "symbols")
 
     def __init__(self, data: bytes) -> None:
         if len(data) > LARGEST_OBJECT_BYTES:
             raise _bad(f"larger than {LARGEST_OBJECT_BYTES} bytes")
-        if len(data) < _HEADER_BYTES or data[:4] != b"\x7fELF":
-            raise _bad("not an ELF file")
-        if data[4] != 2:
-            raise _bad("not a 64-bit object")
-        if data[5] not in (1, 2):
-            raise _bad(f"byte order {data[5]} is unknown")
         self.data = data
-        self.byteorder = "little" if data[5] == 1 else "big"
+        self.header = Header(data)
+        self.byteorder = self.header.byteorder
         self.symbol_table: Section | None = None
         self.symbols: tuple[Symbol, ...] = ()
         self._read_sections()
@@ -129,7 +166,7 @@ class Elf:
     @property
     def prefix(self) -> str:
         """The `struct` module's sign for this byte order."""
-        return "<" if self.byteorder == "little" else ">"
+        return self.header.prefix
 
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
@@ -155,28 +192,29 @@ class Elf:
 
     def _read_sections(self) -> None:
         data = self.data
-        fields = struct.unpack_from(self.prefix + _HEADER, data, 16)
-        kind, self.machine, version, _, _, table, self.flags, _, _, _, entry_size, count, names_index = fields
-        if kind != _ET_REL or self.machine not in (_EM_BPF, _EM_NONE) or version != 1:
+        header = self.header
+        if header.kind != _ET_REL or header.machine not in (_EM_BPF, _EM_NONE) or header.version != 1:
             raise _bad(
-                f"not a relocatable BPF object (type {kind}, machine {self.machine}, version {version})"
+                f"not a relocatable BPF object (type {header.kind}, machine {header.machine}, "
+                f"version {header.version})"
             )
-        if entry_size != _SECTION_BYTES:
-            raise _bad(f"section headers of {entry_size} bytes")
-        if not 0 < count <= _MOST_SECTIONS:
+        if header.section_bytes != SECTION_BYTES:
+            raise _bad(f"section headers of {header.section_bytes} bytes")
+        table, count, names_index = header.sections_at, header.sections, header.names
+        if not 0 < count <= MOST_SECTIONS:
             raise _bad(f"{count} sections")
-        if table < _HEADER_BYTES or table + count * _SECTION_BYTES > len(data):
+        if table < HEADER_BYTES or table + count * SECTION_BYTES > len(data):
             raise _bad("the section table lies outside the file")
         unpack = struct.Struct(self.prefix + _SECTION).unpack_from
-        headers = [unpack(data, table + index * _SECTION_BYTES) for index in range(count)]
-        self.sections = tuple(Section(index, header, data) for index, header in enumerate(headers))
+        headers = [unpack(data, table + index * SECTION_BYTES) for index in range(count)]
+        self.sections = tuple(Section(index, fields, data) for index, fields in enumerate(headers))
         for section in self.sections:
             self._check_extent(section)
         if not 0 < names_index < count or self.sections[names_index].type != SHT_STRTAB:
             raise _bad(f"section {names_index} doesn't hold the sections' names")
         names = self.sections[names_index].data
-        for section, header in zip(self.sections, headers, strict=True):
-            section.name = _string(names, header[0], f"name of section {section.index}")
+        for section, fields in zip(self.sections, headers, strict=True):
+            section.name = _string(names, fields[0], f"name of section {section.index}")
             if section.link >= count:
                 raise _bad(f"section {section.index} {section.name!r} links to section {section.link}")
 
@@ -198,16 +236,16 @@ class Elf:
         if not tables:
             return
         table = self.symbol_table = tables[0]
-        if table.entry_size != _SYMBOL_BYTES or table.size % _SYMBOL_BYTES:
+        if table.entry_size != SYMBOL_BYTES or table.size % SYMBOL_BYTES:
             raise _bad("the symbol table's size isn't a multiple of a symbol's")
-        if table.size // _SYMBOL_BYTES > _MOST_SYMBOLS:
-            raise _bad(f"{table.size // _SYMBOL_BYTES} symbols")
+        if table.size // SYMBOL_BYTES > _MOST_SYMBOLS:
+            raise _bad(f"{table.size // SYMBOL_BYTES} symbols")
         if self.sections[table.link].type != SHT_STRTAB:
             raise _bad(f"section {table.link} doesn't hold the symbols' names")
         names = self.sections[table.link].data
         count = len(self.sections)
         symbols = []
-        for fields in struct.iter_unpack(self.prefix + _SYMBOL, table.data):
+        for fields in struct.iter_unpack(self.prefix + SYMBOL, table.data):
             name_at, info, other, index, value, size = fields
             symbol = Symbol(_string(names, name_at, "name of a symbol"), info, other, index, value, size)
             if count <= index < SHN_LORESERVE:
@@ -263,7 +301,7 @@ def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
         symbol_index[index] = len(symbol_index)
         locals_count += symbol.bind == STB_LOCAL
         symbols += struct.pack(
-            elf.prefix + _SYMBOL,
+            elf.prefix + SYMBOL,
             strings.add(symbol.name),
             symbol.bind << 4 | symbol.type,
             symbol.other,
@@ -272,7 +310,7 @@ def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
             symbol.size,
         )
     strings_index = len(kept)
-    body = bytearray(_HEADER_BYTES)
+    body = bytearray(HEADER_BYTES)
     headers = bytearray()
     for section in kept:
         content, link, info = section.data, new_index.get(section.link, 0), section.info
@@ -288,8 +326,8 @@ def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
     body += bytes(-len(body) % 8)
     body[:16] = data[:16]
     struct.pack_into(
-        elf.prefix + _HEADER, body, 16, _ET_REL, elf.machine, 1, 0, 0, len(body), elf.flags,
-        _HEADER_BYTES, 0, 0, _SECTION_BYTES, len(kept) + 1, strings_index,
+        elf.prefix + _HEADER, body, 16, _ET_REL, elf.header.machine, 1, 0, 0, len(body), elf.header.flags,
+        HEADER_BYTES, 0, 0, SECTION_BYTES, len(kept) + 1, strings_index,
     )  # fmt: skip
     return bytes(body + headers)
 
@@ -341,7 +379,7 @@ class _Strings:
 
 
 def _string(table: bytes, offset: int, what: str) -> str:
-    end = table.find(b"\0", offset, offset + _LONGEST_NAME_BYTES) if offset < len(table) else -1
+    end = table.find(b"\0", offset, offset + LONGEST_NAME_BYTES) if offset < len(table) else -1
     if end < 0:
         raise _bad(f"{what} lies outside the string table, or has no end")
     try:

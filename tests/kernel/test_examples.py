@@ -291,7 +291,13 @@ def test_profile(build: Callable[[str], Path]) -> None:
         finally:
             busy.kill()
     assert {data["key"]["pid"] for data in tool.data} == {busy.pid}
-    assert sum(data["value"] for data in tool.data) > 10
+    assert {line["type"] for line in tool.lines} == {"stack"}
+    loops = 0
+    for line in tool.lines:
+        frames = line["stacks"]["user_stack"] or []
+        if any(frame.get("symbol") == "_PyEval_EvalFrameDefault" for frame in frames):
+            loops += line["data"]["value"]
+    assert loops > 10
 
 
 def test_syscalls(build: Callable[[str], Path]) -> None:

@@ -43,7 +43,7 @@ def sample(byteorder: str = "little") -> ElfWriter:
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 def test_reads_sections_and_symbols(byteorder: str) -> None:
     found = Elf.parse(sample(byteorder).bytes())
-    assert (found.byteorder, found.machine) == (byteorder, 247)
+    assert (found.byteorder, found.header.machine) == (byteorder, 247)
     rodata, bss = found.section(".rodata"), found.section(".bss")
     assert rodata is not None and bss is not None
     assert (rodata.data, bss.data, bss.size) == (b"\7\0\0\0", b"", 16)

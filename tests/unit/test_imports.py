@@ -57,8 +57,11 @@ ARROWS: dict[str, set[str]] = {
     "encode": {"layout"},
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
     "samples": set(),
-    "render": SEAM | {"_decode", "events", "samples"},
+    "stacks": set(),
+    "render": SEAM | {"_decode", "events", "samples", "stacks"},
     "sampling": {"events", "maps", "samples"},
+    "symbols": {"errors", "elf", "stacks"},
+    "stacking": {"events", "samples", "stacks", "symbols"},
     "batch": SEAM | {"_decode", "events", "columns", "render"},
     "stubs": SEAM,
     # where it is wired

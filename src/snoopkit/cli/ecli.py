@@ -54,7 +54,7 @@ def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats, screen: Sc
     if args.format == "csv":
         from ..render import Csv
 
-        return Csv(snoop)
+        return Csv(snoop, formats)
     from ..render.eunomia import EunomiaJson, EunomiaText
 
     return EunomiaJson(snoop.package) if args.format == "json" else EunomiaText(snoop.package, formats)

@@ -7,6 +7,8 @@ import sys
 
 from .. import arguments
 from ..commandline import CommandLine
+from ..errors import OptionError
+from ..stacks import has_stacks
 from .command import command
 from .live import Live, add_live_options
 
@@ -41,6 +43,13 @@ def parser() -> CommandLine:
     )
     parser.add_argument("--version", action="version", version=f"snoopkit {__version__}")
     add_live_options(parser)
+    parser.add_argument(
+        "--folded",
+        action="store_const",
+        const="folded",
+        dest="format",
+        help="print stack traces only, a line each, as flamegraph.pl reads them",
+    )
     add_target(parser)
     return parser
 
@@ -48,13 +57,17 @@ def parser() -> CommandLine:
 @command("snoopkit run")
 def main(argv: Sequence[str]) -> int:
     """Load a package, attach its programs and print its events."""
+    return run_package(parser().parse_args(argv), "snoopkit run", _writer)
+
+
+def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats, screen: Screen) -> Writer:
+    if args.format == "folded":
+        from ..render.stack import Folded
+
+        return Folded(snoop.package)
     from ..render import writer
 
-    return run_package(
-        parser().parse_args(argv),
-        "snoopkit run",
-        lambda args, snoop, formats, screen: writer(args.format, snoop, formats, screen),
-    )
+    return writer(args.format, snoop, formats, screen)
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +124,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="show_as",
         metavar="[STRUCT.]FIELD=FORMAT",
-        help="show a number as ipv4, ipv6, mac, port, hex, errno, signal, syscall, duration, …; not in JSON and CSV",
+        help="show a number as ipv4, ipv6, mac, port, hex, errno, signal, syscall, duration, …; not in JSON and CSV; "
+        "or as a stack, or stack:MAP",
     )
     add_source(parser)
     rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -130,6 +144,11 @@ def run_package(
     from ..render.formats import formats
 
     shown = formats(package, args.show_as)
+    if args.format == "folded" and not has_stacks(shown):
+        raise OptionError(
+            "--folded: the package has no stack traces",
+            hint="SNOOPKIT_AS(stack) behind a member, or --as MEMBER=stack, makes it one",
+        )
     with Live(args, name) as live:
         from ..session import run
 
@@ -143,11 +162,21 @@ def run_package(
             pid=args.pid,
             btf=args.btf,
         )
-        return live.run(_source(snoop), writer(args, snoop, shown, Screen(live.output.fd)))
+        return live.run(_source(snoop, shown), writer(args, snoop, shown, Screen(live.output.fd)))
 
 
-def _source(snoop: Snoop) -> Source:
-    """What a live run reads: the maps that the package wants sampled, too; or what its iterators write."""
+def _source(snoop: Snoop, formats: Formats) -> Source:
+    """What a live run reads: the maps that the package wants sampled, too; or what its iterators write. With stacks, if
+    there are some."""
+    source = _plain_source(snoop)
+    if has_stacks(formats):
+        from ..stacking import Stacked
+
+        return Stacked(source, snoop, formats)
+    return source
+
+
+def _plain_source(snoop: Snoop) -> Source:
     package = snoop.package
     if any(spec.sample for spec in package.maps.values()):
         from ..sampling import Sampled

@@ -49,8 +49,8 @@ struct snoopkit_count {
  */
 #define SNOOPKIT_TAIL(parts) SNOOPKIT_TAG("snoopkit.tail:" parts)
 
-/* Behind a member: how its number is shown to people, such as `__u32 saddr SNOOPKIT_AS(ipv4);`. JSON
- * keeps the number.
+/* Behind a member: how it is shown, as in `__u32 saddr SNOOPKIT_AS(ipv4);`. JSON keeps numbers.
+ * `stack` is a stack trace: addresses, or one's number in the map of stacks, which stack:map names.
  */
 #define SNOOPKIT_AS(format) SNOOPKIT_TAG("snoopkit.as:" #format)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._decode import display, json, quote
+from ..stacks import is_stack
 from .fitting import cut, width
 from .screen import BOLD, Screen
 
@@ -136,7 +137,7 @@ def cell(value: Any) -> str:
 
 
 def shown(value: Any, formats: Formats) -> Any:
-    """With structs as dicts, however deep, whose members that have a format are text."""
+    """With structs as dicts, however deep, whose members that have a format are text; but for stacks."""
     if isinstance(value, list):
         return [shown(item, formats) for item in value]
     if not hasattr(value, "_asdict"):
@@ -145,4 +146,5 @@ def shown(value: Any, formats: Formats) -> Any:
     return {
         name: by_member[name](item) if name in by_member else shown(item, formats)
         for name, item in zip(value._fields, value, strict=True)
+        if not is_stack(by_member.get(name))
     }

@@ -12,6 +12,7 @@ from .._decode import display, json
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, IntType, StructType, c_type
 from ..samples import Histogram, Sample
+from ..stacks import Stack, is_stack
 from .clock import WallClock
 from .histogram import linear_bars, log2_bars
 
@@ -37,6 +38,9 @@ class EunomiaText:
         self._shown = next(iter(self._types), "")
 
     def header(self) -> bytes:
+        if any(is_stack(how) and how.is_eunomia for how in self._formats.get(self._shown, {}).values()):
+            self._shown = ""  # their stacks have no columns
+            return b""
         if self._shown:
             return self._heading(self._shown)[0].encode() + b"\n"
         return self._sampled.header()
@@ -48,6 +52,8 @@ class EunomiaText:
             return self._sample(event)
         if isinstance(event, Histogram):
             return self._histogram(event)
+        if isinstance(event, Stack):
+            return self._stack(event)
         again = b""
         if event._struct != self._shown:  # their runner prints one type only; ours says which columns follow
             self._shown = event._struct
@@ -77,6 +83,31 @@ class EunomiaText:
         lines += ["", *draw(found.slots, found.unit or "(unit)"), ""]
         return "".join([f"{line}\n" for line in lines]).encode("utf-8", "backslashreplace")
 
+    def _stack(self, found: Stack) -> bytes:
+        """As theirs, each as long as it is; where they have no form for what it is of, that comes first."""
+        how = next(
+            (how for how in self._formats.get(found.event._struct, {}).values() if is_stack(how)), None
+        )
+        parts = [[frame for frame in found.frames if frame.is_kernel is kernel] for kernel in (True, False)]
+        lines = []
+        if how is not None and how.is_eunomia and how.cpu:
+            if not any(parts):
+                return b""
+            members = dict(zip(found.event._fields, found.event, strict=True))
+            comm, pid, cpu = members[how.comm], members[how.pid[0]], members[how.cpu]
+            lines.append(f"COMM: {display(comm)} (pid={pid}) @ CPU {cpu}")
+            row = b""
+        else:
+            row = self.row(found.event)
+        for frames, heading, nothing in zip(
+            parts, ("Kernel:", "Userspace:"), ("No Kernel Stack", "No Userspace Stack"), strict=True
+        ):
+            lines.append(heading if frames else nothing)
+            for index, frame in enumerate(frames):
+                name = f" {frame}" if frame.symbol is not None else ""
+                lines.append(display(f"  {index} [<{frame.address:016x}>]{name}"))
+        return row + "".join([f"{line}\n" for line in [*lines, ""]]).encode("utf-8", "backslashreplace")
+
     def _heading(self, name: str, fields: tuple[str, ...] | None = None) -> tuple[str, list[int]]:
         known = self._headings.get(name)
         if known is None or (fields is not None and len(known[1]) != len(fields)):
@@ -99,6 +130,8 @@ class EunomiaJson:
         return b""
 
     def row(self, event: Any) -> bytes:
+        if isinstance(event, Stack):
+            event = event.event
         if isinstance(event, Lost) or (isinstance(event, Sample) and event.is_empty):
             return b""
         if isinstance(event, (Sample, Histogram)):

@@ -14,6 +14,7 @@ from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime_ns, localtime, s
 
 from ..errors import OptionError, PackageError
 from ..layout import ArrayType, CType, EnumType, IntType, Member, PointerType, StructType, c_type
+from ..stacks import StackFormat
 from .clock import WallClock
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Literal
 
-    from ..package import Package
+    from ..package import EventSpec, Package
 
     Format = Callable[[Any], str]
     Formats = Mapping[str, Mapping[str, Format]]  # by struct (of a sampled map also by the map) and member
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "formats", "named"]
 
 TAG = "snoopkit.as:"
+STACK = "stack"
+MAP_TYPE_STACK_TRACE = 7
 _DURATIONS = {"duration": 1, "duration_us": 1000, "duration_ms": 1_000_000, "duration_s": 1_000_000_000}
 _ADDRESSES = {"ipv4": (4,), "ipv6": (16,), "ip": (4, 16), "mac": (6, 8)}  # by how many bytes they have
 
@@ -37,20 +40,24 @@ def formats(package: Package, wanted: Iterable[str] = ()) -> Formats:
     """How the members of the package's events, and of its sampled maps' keys and values, are shown.
 
     `wanted` are the user's, each `[STRUCT.]FIELD=FORMAT`; a map's name goes for a struct with `key` and `value`.
+    Members that are stack traces have a `StackFormat`.
+
     Raises OptionError for a field or format that there isn't, or a format that the field's type doesn't have;
     PackageError where the source asks for one.
     """
-    order: Literal["little", "big"] = "big" if package.btf.byteorder == "big" else "little"
     types = {name: list(members) for name, members in _types(package)}
     found: dict[str, dict[str, Format]] = {}
     for struct in _structs(package):
         for name, format in _tagged(package, struct):
             try:
-                found.setdefault(struct.name, {})[name] = named(format, struct.member(name).type, order)
+                found.setdefault(struct.name, {})[name] = _of_member(package, format, struct.member(name))
             except OptionError as error:
                 raise PackageError(
                     f"struct {struct.name}: {name}: {error.message}", hint=error.hint
                 ) from None
+    for event in package.event_specs:
+        if how := _interpreted(package, event):
+            found.setdefault(event.struct.name, {}).update(how)
     for text in wanted:
         path, equals, format = text.rpartition("=")
         if not equals:
@@ -71,8 +78,14 @@ def formats(package: Package, wanted: Iterable[str] = ()) -> Formats:
             ]
             raise OptionError(f"--as {text}: no field {path!r}", hint=_near(path, known))
         for name, member in places:
-            found.setdefault(name, {})[field] = named(format, member.type, order)
+            found.setdefault(name, {})[field] = _of_member(package, format, member)
     return found
+
+
+def _of_member(package: Package, format: str, member: Member) -> Format:
+    if format.partition(":")[0] == STACK:
+        return _stack(package, format.partition(":")[2], member)
+    return named(format, member.type, "big" if package.btf.byteorder == "big" else "little")
 
 
 def _types(package: Package) -> Iterator[tuple[str, tuple[Member, ...]]]:
@@ -115,13 +128,67 @@ def _tagged(package: Package, struct: StructType) -> Iterator[tuple[str, str]]:
                     yield member.name, tag.removeprefix(TAG)
 
 
+def _stack(package: Package, name: str, member: Member) -> StackFormat:
+    """A number needs the map where the stack is: the one called `name`, or the only one."""
+    if isinstance(member.type, IntType) and member.type.size_bytes in (4, 8):
+        maps = [spec.name for spec in package.maps.values() if spec.type == MAP_TYPE_STACK_TRACE]
+        if name in maps or (not name and len(maps) == 1):
+            return StackFormat(name or maps[0])
+        if not maps:
+            raise OptionError("its number is of no stack: there is no map of type BPF_MAP_TYPE_STACK_TRACE")
+        raise OptionError(f"{name!r} is no map of stacks" if name else "of which map", hint=_near(name, maps))
+    if not name and _is_addresses(member.type):
+        return StackFormat()
+    raise OptionError(
+        f"{member.type} can't be shown as {STACK}", hint="an array of __u64, or a stack's number can"
+    )
+
+
+def _is_addresses(ctype: CType) -> bool:
+    return (
+        isinstance(ctype, ArrayType)
+        and isinstance(ctype.element, (IntType, PointerType))
+        and ctype.element.size_bytes == 8
+    )
+
+
+def _interpreted(package: Package, event: EventSpec) -> dict[str, Format]:
+    """The stacks of an event whose map has eunomia-bpf's annotation `@interpreter {"stack_trace": …}`."""
+    spec = package.maps.get(event.map)
+    how = spec.extras.get("interpreter") if spec is not None else None
+    if not isinstance(how, dict):
+        return {}
+    how = how["stack_trace"]
+    names = how.get("field_map") or {}
+    members = {member.name: member.type for member in event.struct.members}
+    found: dict[str, Format] = {}
+    for role in ("kstack", "ustack"):
+        stack = StackFormat()
+        stack.size_member = names.get(f"{role}_sz", f"{role}_sz")
+        stack.pid, stack.comm = (names.get("pid", "pid"),), names.get("comm", "comm")
+        stack.cpu = names.get("cpu_id", "cpu_id")
+        stack.has_symbols = how.get("with_symbols", True)
+        stack.is_eunomia = True
+        name = names.get(role, role)
+        for needed in (name, stack.size_member, *stack.pid, stack.comm, stack.cpu):
+            if needed not in members:
+                raise PackageError(
+                    f"map {event.map}: struct {event.struct.name} has no member {needed!r} for the stack trace",
+                    hint="the annotation's field_map can name another one",
+                )
+        if not _is_addresses(members[name]):
+            raise PackageError(f"map {event.map}: {members[name]} {name} isn't a stack trace")
+        found[name] = stack
+    return found
+
+
 def named(name: str, ctype: CType, order: Literal["little", "big"] = sys.byteorder) -> Format:
     """The format of that name for values of that type, which an object of this byte order holds.
 
     Raises OptionError if there is none, or not for that type.
     """
     if name not in NAMES:
-        raise OptionError(f"no format {name!r}", hint=_near(name, NAMES))
+        raise OptionError(f"no format {name!r}", hint=_near(name, (*NAMES, STACK)))
     if name in _ADDRESSES:
         if ctype.size_bytes in _ADDRESSES[name] and (octets := _octets(ctype, order)):
             show = _mac if name == "mac" else _ip

@@ -75,11 +75,11 @@ def sample_data(found: Sample | Histogram) -> dict[str, Any]:
     }
 
 
-def sample_json(time: str, found: Sample | Histogram) -> bytes:
-    """One line; nothing for a map that is empty."""
+def sample_json(time: str, found: Sample | Histogram, kind: str | None = None) -> bytes:
+    """One line, of type `kind` if given; nothing for a map that is empty."""
     if isinstance(found, Sample) and found.is_empty:
         return b""
-    line: dict[str, Any] = {"type": found._struct, "time": time, "map": found._map}
+    line: dict[str, Any] = {"type": kind or found._struct, "time": time, "map": found._map}
     if found._cpu >= 0:
         line["cpu"] = found._cpu
     return json({**line, "data": sample_data(found)}) + b"\n"

@@ -8,6 +8,7 @@ from ..errors import OptionError
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType, StructType
 from ..samples import Histogram, Sample
+from ..stacks import Stack, has_stacks, is_stack
 from .cells import Aligner, Column, cell, shown
 from .clock import WallClock
 
@@ -40,7 +41,7 @@ __all__ = ["Column", "Csv", "JsonLines", "Table", "csv_row", "writer"]
 class Table:
     """TIME and the members of the event, a column each; for a package with several event types TIME, EVENT and
     `name=value` pairs instead. `formats` says how members are shown whose numbers mean more: see `formats`. Rows are
-    laid out for `screen`, without one as for a file.
+    laid out for `screen`, without one as for a file; stacks stand below theirs.
 
     In a file, a pipe or on a screen without end each column is as wide as its type's widest value (40 characters at
     most where that isn't a number), and nothing is cut: what is wider all the same takes the spaces of what follows,
@@ -63,7 +64,11 @@ class Table:
         if self._is_single:
             (struct,) = self._types.values()
             wanted = formats.get(struct.name, {}) if formats else {}
-            columns += [_column(member, member.name in wanted) for member in struct.members]
+            columns += [
+                _column(member, member.name in wanted)
+                for member in struct.members
+                if not is_stack(wanted.get(member.name))
+            ]
         else:
             columns += [
                 Column("EVENT", max([len(name) for name in self._types], default=0)),
@@ -91,14 +96,20 @@ class Table:
             return f"{time} lost {_lost_text(event)}\n".encode()
         if isinstance(event, (Sample, Histogram)):
             return self._sample_rows().row(time, event)
+        if isinstance(event, Stack):
+            from .stack import stack_lines
+
+            lines = [f"    {line}\n" for line in stack_lines(event)]
+            return self.row(event.event) + "".join(lines).encode("utf-8", "backslashreplace")
         by_member = self._formats.get(event._struct, {})
-        cells = [
-            by_member[name](value) if name in by_member else cell(shown(value, self._formats))
+        cells = {
+            name: by_member[name](value) if name in by_member else cell(shown(value, self._formats))
             for name, value in zip(event._fields, event, strict=True)
-        ]
+            if not is_stack(by_member.get(name))
+        }
         if self._is_single:
-            return self._aligner.line([time, *cells])
-        pairs = " ".join(f"{name}={text}" for name, text in zip(event._fields, cells, strict=True))
+            return self._aligner.line([time, *cells.values()])
+        pairs = " ".join([f"{name}={text}" for name, text in cells.items()])
         return self._aligner.line([time, event._struct, pairs])
 
 
@@ -192,13 +203,27 @@ class JsonLines:
             from .samples import sample_json
 
             return sample_json(time, event)
+        if isinstance(event, Stack):
+            return self._stack(time, event)
+        return self._event(time, event, "event")
+
+    def _event(self, time: str, event: Any, kind: str) -> bytes:
         program: EventProgram = self._types[event._map, event._struct]
         data, raw = program.json(event)
         head = json(
-            {"type": "event", "time": time, "map": event._map, "cpu": _cpu(event), "struct": event._struct}
+            {"type": kind, "time": time, "map": event._map, "cpu": _cpu(event), "struct": event._struct}
         )
         tail = b',"raw":' + json(raw) if raw else b""
         return b'%s,"data":%s%s}\n' % (head[:-1], data, tail)
+
+    def _stack(self, time: str, found: Stack) -> bytes:
+        """The line of the event or sample, with its stacks behind."""
+        from .samples import sample_json
+        from .stack import stack_data
+
+        kind, inner = found._struct, found.event
+        line = sample_json(time, inner, kind) if isinstance(inner, Sample) else self._event(time, inner, kind)
+        return b'%s,"stacks":%s}\n' % (line.removesuffix(b"}\n"), json(stack_data(found)))
 
     def lines(self, batch: Batch) -> tuple[bytes, int]:
         """The rows of a whole batch and of its notices of loss, written without making an event; and how many of
@@ -213,36 +238,51 @@ def _cpu(event: Any) -> int | None:
 
 
 class Csv:
-    """The keys of the JSON lines as columns, an event's data as JSON text."""
+    """The keys of the JSON lines as columns, an event's data as JSON text. `stacks` is one of them only where there are
+    members that `formats` has as stacks."""
 
-    KEYS = ("type", "time", "map", "cpu", "struct", "data", "count", "cause", "detail", "raw")
+    KEYS: tuple[str, ...] = (
+        "type",
+        "time",
+        "map",
+        "cpu",
+        "struct",
+        "data",
+        "count",
+        "cause",
+        "detail",
+        "raw",
+    )
 
-    def __init__(self, snoop: Snoop) -> None:
+    def __init__(self, snoop: Snoop, formats: Formats | None = None) -> None:
         self._clock = WallClock()
         self._types = snoop.event_types
+        if has_stacks(formats or {}):
+            self.KEYS = (*self.KEYS, "stacks")
 
     def header(self) -> bytes:
         return csv_row(self.KEYS)
 
     def row(self, event: Any) -> bytes:
-        time = self._clock.rfc3339(event._time_ns)
+        found = self._cells(self._clock.rfc3339(event._time_ns), event)
+        return csv_row([found.get(key) for key in self.KEYS]) if found else b""
+
+    def _cells(self, time: str, event: Any) -> dict[str, object]:
         if isinstance(event, Lost):
-            found = event._json(time)
-            return csv_row([found.get(key) for key in self.KEYS])
+            return event._json(time)
+        if isinstance(event, Stack):
+            from .stack import stack_data
+
+            return {**self._cells(time, event.event), "type": event._struct, "stacks": stack_data(event)}
+        found: dict[str, object] = {"time": time, "map": event._map, "cpu": _cpu(event)}
         if isinstance(event, (Sample, Histogram)):
-            return self._sample(time, event)
+            from .samples import sample_data
+
+            if isinstance(event, Sample) and event.is_empty:
+                return {}
+            return {**found, "type": event._struct, "data": json(sample_data(event)).decode()}
         data, raw = self._types[event._map, event._struct].json(event)
-        return csv_row(
-            ["event", time, event._map, _cpu(event), event._struct, data.decode(), *[None] * 3, raw or None]
-        )
-
-    def _sample(self, time: str, found: Sample | Histogram) -> bytes:
-        from .samples import sample_data
-
-        if isinstance(found, Sample) and found.is_empty:
-            return b""
-        data = json(sample_data(found)).decode()
-        return csv_row([found._struct, time, found._map, _cpu(found), None, data, *[None] * 4])
+        return {**found, "type": "event", "struct": event._struct, "data": data.decode(), "raw": raw or None}
 
 
 def csv_row(cells: Iterable[object]) -> bytes:
@@ -267,11 +307,12 @@ def _csv_cell(value: object) -> str:
 
 
 def writer(format: str, snoop: Snoop, formats: Formats | None = None, screen: Screen | None = None) -> Writer:
-    """The writer that `--format` asks for: table, json or csv. Only a table has use for `formats` and `screen`."""
+    """The writer that `--format` asks for: table, json or csv. `formats` and `screen` are for a table; CSV has a column
+    for stacks where `formats` has some."""
     if format == "table":
         return Table(snoop.package, formats, screen)
     if format == "json":
         return JsonLines(snoop)
     if format == "csv":
-        return Csv(snoop)
+        return Csv(snoop, formats)
     raise OptionError(f"no format {format!r}", hint="one of table, json, csv")
