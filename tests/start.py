@@ -76,6 +76,7 @@ LIVE = (
         "snoopkit.elf",
         "snoopkit.document",
         "snoopkit.features",
+        "snoopkit.kernel_types",
         "snoopkit.loader",
         "snoopkit.meta",
         "snoopkit.options",

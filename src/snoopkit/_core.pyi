@@ -37,6 +37,19 @@ def link_objects(inputs: list[bytes], output: bytes) -> None:
     """Link object files, by their paths, to one, as libbpf does. PackageError, with its words in `log`."""
 
 @final
+class KernelBtf:
+    """The kernel's own BTF in the file `path`, which is trusted not to change; mapped where the kernel lets it be, else
+    read. OSError, or PackageError for what isn't BTF."""
+
+    def __init__(self, path: str) -> None: ...
+    def has_name(self, name: bytes) -> bool:
+        """Whether anything in it is called so."""
+
+    def extract(self, names: list[bytes]) -> tuple[bytes, list[tuple[bytes, int, int]]]:
+        """A BTF of the structs, unions and enums that have these names, flavours (`NAME___any`) among them, and of all
+        that they hold by value; behind a pointer is void. Also (name, the kernel's id, kind) of each that was found.
+        PackageError if it isn't sound."""
+
 class Object:
     """A BPF object: `open` only reads its bytes, `load` is the first to touch the kernel."""
 
@@ -52,11 +65,13 @@ class Object:
         kernel_log: bool = False,
         btf_path: bytes | None = None,
         kernel_config: bytes | None = None,
+        types: bytes | None = None,
     ) -> Object:
         """PackageError if libbpf refuses the bytes. They must have passed `Elf.parse` and `Btf.parse` before: libbpf
         crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too. `btf_path` is a file
         with the kernel's BTF, for one that doesn't tell its own, `kernel_config` lines of a configuration that go
-        before the kernel's. Requests to be pinned in the BPF file system are dropped."""
+        before the kernel's, `types` a BTF in place of that of `btf_path`. Requests to be pinned in the BPF file system
+        are dropped."""
 
     def load(self, modules: bool = True) -> None:
         """Creates the maps and loads the programs that are switched on. LoadError; only one try. Without `modules` only
@@ -87,6 +102,10 @@ class Program:
     @property
     def fd(self) -> int:
         """ValueError where it is not loaded."""
+
+    @property
+    def instructions(self) -> bytes:
+        """As they were loaded, eight bytes each. ValueError where it is not loaded."""
 
     @property
     def id(self) -> int:

@@ -28,12 +28,12 @@ from libc.errno cimport EINTR, EINVAL, ENOENT, errno
 from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MAP_FAILED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.stdio cimport open_memstream
 from posix.time cimport CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
-from posix.unistd cimport _SC_PAGE_SIZE, close, read, sysconf
+from posix.unistd cimport _SC_PAGE_SIZE, close, read, sysconf, write
 
 from snoopkit._libbpf cimport *
 from snoopkit._system cimport *
@@ -116,6 +116,7 @@ cdef uint64_t _boottime_ns() noexcept nogil:
 
 
 include "_messages.pxi"
+include "_kernel_types.pxi"
 include "_objects.pxi"
 include "_programs.pxi"
 include "_maps.pxi"

@@ -145,6 +145,8 @@ cdef extern from "bpf/libbpf.h" nogil:
     int bpf_program__set_expected_attach_type(bpf_program *program, int type)
     int bpf_program__set_attach_target(bpf_program *program, int program_fd, const char *function)
     int bpf_program__fd(const bpf_program *program)
+    const void *bpf_program__insns(const bpf_program *program)
+    size_t bpf_program__insn_cnt(const bpf_program *program)
     bpf_link *bpf_program__attach(const bpf_program *program)
     bpf_link *bpf_program__attach_tracepoint(
         const bpf_program *program, const char *category, const char *name)

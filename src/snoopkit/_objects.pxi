@@ -35,9 +35,11 @@ cdef class _Handle:
     cdef list rings           # UserRings
     cdef int busy
     cdef bint loaded, tried
+    cdef int types_fd         # a BTF that libbpf reads when it loads; -1 for none
     cdef unsigned long owner
 
     def __cinit__(self):
+        self.types_fd = -1
         self.rings = []
         self.owner = _forks
 
@@ -61,6 +63,21 @@ cdef class _Handle:
         if self.tried:
             raise ValueError("the object is loaded already")
         return self.object
+
+    cdef int keep_types(self, bytes types) except -1:
+        """Puts a BTF where libbpf can read it by its path."""
+        cdef const char *start = PyBytes_AS_STRING(types)
+        cdef ssize_t size = len(types)
+        self.types_fd = memfd_create("btf", MFD_CLOEXEC)
+        if self.types_fd < 0 or write(self.types_fd, start, size) != size:
+            raise _failure(PackageError, errno, "open: an extract of the kernel's types")
+        return 0
+
+    cdef void forget_types(self) noexcept:
+        cdef int fd = self.types_fd
+        self.types_fd = -1
+        if fd >= 0:
+            close(fd)
 
     cdef int make_room(self) except -1:
         """For one more link."""
@@ -110,6 +127,7 @@ cdef class _Handle:
         global _live
         cdef bpf_object *object = self.object
         cdef Memory *memory
+        self.forget_types()
         if self.owner != _forks and self.busy:
             # What another thread was changing at the fork is left as it is: it can't be trusted, nor finished.
             _live -= self.link_count + (object != NULL)
@@ -147,7 +165,7 @@ cdef class Object:
 
     @staticmethod
     def open(bytes data, str name, bint kernel_log=False, bytes btf_path=None,
-             bytes kernel_config=None):
+             bytes kernel_config=None, bytes types=None):
         global _live
         cdef Object self = Object.__new__(Object)
         cdef bpf_object_open_opts options
@@ -170,6 +188,10 @@ cdef class Object:
         if kernel_config is not None:
             options.kconfig = PyBytes_AS_STRING(kernel_config)
         self.handle = _Handle.__new__(_Handle)
+        if types is not None:
+            self.handle.keep_types(types)
+            btf_path = b"/proc/self/fd/%d" % self.handle.types_fd
+            options.btf_custom_path = PyBytes_AS_STRING(btf_path)
         self.name = name
         self.kernel_log = kernel_log
         self.programs = {}
@@ -217,6 +239,7 @@ cdef class Object:
             _listen(&log, everything)
             result = bpf_object__load(object)
         self.handle.busy -= 1
+        self.handle.forget_types()
         heard = _heard(&log)
         self.log += heard
         if result < 0:

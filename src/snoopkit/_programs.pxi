@@ -88,6 +88,12 @@ cdef class Program:
         return fd
 
     @property
+    def instructions(self):
+        self.fd
+        return PyBytes_FromStringAndSize(
+            <const char *>bpf_program__insns(self.program), 8 * bpf_program__insn_cnt(self.program))
+
+    @property
     def id(self):
         cdef bpf_prog_info info
         cdef uint32_t size = sizeof(info)

@@ -9,6 +9,9 @@ cdef extern from "stdarg.h" nogil:
     void va_copy(va_list to, va_list from_)
     void va_end(va_list arguments)
 
+cdef extern from "string.h" nogil:
+    void *memmem(const void *where, size_t size, const void *what, size_t length)
+
 cdef extern from "stdio.h" nogil:
     int vfprintf(FILE *file, const char *format, va_list arguments)
 
@@ -30,6 +33,11 @@ cdef extern from "sys/syscall.h" nogil:
 
 cdef extern from "unistd.h" nogil:
     long syscall(long number, ...)
+
+cdef extern from "sys/mman.h" nogil:
+    enum:
+        MFD_CLOEXEC
+    int memfd_create(const char *name, unsigned int flags)
 
 cdef extern from "sys/epoll.h" nogil:
     enum:

@@ -203,7 +203,8 @@ class Types:
             yield offset
             offset = self._strings.find(wanted, offset + 1)
 
-    def _name(self, offset: int) -> str:
+    def name_at(self, offset: int) -> str:
+        """The name at that place in the string section."""
         name = self._names.get(offset)
         if name is None:
             strings = self._strings
@@ -223,7 +224,7 @@ class Types:
         position = self._positions[type_id]
         kind = self.kinds[type_id]
         info, third = words[position + 1], words[position + 2]
-        new = Type(type_id, kind, self._name(words[position]))
+        new = Type(type_id, kind, self.name_at(words[position]))
         first, each = position + 3, _EACH_WORDS[kind]
         parts = range(first, first + each * (info & 0xFFFF), each or 1)
         flag = bool(info >> 31)
@@ -235,7 +236,7 @@ class Types:
                 places = [(words[p + 2], 0) for p in parts]
             new.members = tuple(
                 [
-                    Member(self._name(words[p]), words[p + 1], *place)
+                    Member(self.name_at(words[p]), words[p + 1], *place)
                     for p, place in zip(parts, places, strict=True)
                 ]
             )
@@ -249,18 +250,18 @@ class Types:
         elif kind == KIND_ENUM:
             new.size = third
             new.signed = flag
-            new.values = tuple([(self._name(words[p]), _value(words[p + 1], 32, flag)) for p in parts])
+            new.values = tuple([(self.name_at(words[p]), _value(words[p + 1], 32, flag)) for p in parts])
         elif kind == KIND_ENUM64:
             new.size = third
             new.signed = flag
             new.values = tuple(
-                [(self._name(words[p]), _value(words[p + 1] | words[p + 2] << 32, 64, flag)) for p in parts]
+                [(self.name_at(words[p]), _value(words[p + 1] | words[p + 2] << 32, 64, flag)) for p in parts]
             )
         elif kind == KIND_ARRAY:
             new.type_id, new.index_type_id, new.count = words[position + 3 : position + 6]
         elif kind == KIND_FUNC_PROTO:
             new.type_id = third
-            new.params = tuple([(self._name(words[p]), words[p + 1]) for p in parts])
+            new.params = tuple([(self.name_at(words[p]), words[p + 1]) for p in parts])
         elif kind == KIND_DATASEC:
             new.size = third
             new.variables = tuple([(words[p], words[p + 1], words[p + 2]) for p in parts])

@@ -7,13 +7,19 @@ once it is known; capabilities, mounts and limits are looked up each time.
 from __future__ import annotations
 
 import os
-from struct import error as UnpackError, unpack
+
+from .errors import PackageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._core import KernelBtf
 
 __all__ = [
     "KERNEL_BTF",
     "boot_clock_offset",
     "capabilities",
     "kernel_btf",
+    "kernel_types",
     "kprobes",
     "lists_modules",
     "lockdown",
@@ -52,7 +58,7 @@ _CAPABILITIES = {
 }
 
 _known_btf: bool | None = None
-_known_names: bytes | None = None
+_known_types: KernelBtf | None = None
 _known_cpus: int | None = None
 _known_map_types: dict[int, bool] = {}
 
@@ -76,23 +82,22 @@ def supports(section: str) -> bool | None:
     prefix = _PREFIXES.get(kind)
     if prefix is None:
         return None
-    global _known_names
-    if _known_names is None:
-        _known_names = _kernel_names()
-    return b"\0%b%b\0" % (prefix, name.encode()) in _known_names if _known_names else None
+    types = kernel_types()
+    return types.has_name(b"%b%b" % (prefix, name.encode())) if types is not None else None
 
 
-def _kernel_names() -> bytes:
-    """The names in the kernel's BTF, each between NULs: it has a typedef `btf_trace_NAME` for each raw tracepoint, a
-    function `bpf_iter_NAME` for each iterator. Two megabytes are kept as they are: to take them apart would cost as
-    much as loading a program."""
-    try:
-        with open(KERNEL_BTF, "rb") as file:
-            header_bytes, strings_at, size = unpack("=4xI8xII", file.read(24))
-            file.seek(header_bytes + strings_at)
-            return file.read(size)
-    except (OSError, UnpackError):
-        return b""
+def kernel_types() -> KernelBtf | None:
+    """The kernel's BTF, read once: it has a typedef `btf_trace_NAME` for each raw tracepoint, a function
+    `bpf_iter_NAME` for each iterator. None if there is none, or it can't be read."""
+    global _known_types
+    if _known_types is None:
+        from . import _core
+
+        try:
+            _known_types = _core.KernelBtf(KERNEL_BTF)
+        except (OSError, PackageError):
+            return None
+    return _known_types
 
 
 def possible_cpus() -> int:

@@ -47,20 +47,30 @@ def open(
     disable: Iterable[str] = (),
     kernel_log: bool = False,
     btf: str | os.PathLike[str] | None = None,
+    by_extract: bool = False,
 ) -> Object:
     """The package's object, ready to load.
 
     `options` are values for the package's own options by name; `enable` names programs that their section switches
     off (`SEC("?…")`), `disable` others that shall not be loaded either; `kernel_log` has the verifier explain accepted
     programs too; `btf` is a file with the running kernel's BTF, for a kernel that doesn't tell its own. Arrays that the
-    source gave no size get an element for each possible CPU.
+    source gave no size get an element for each possible CPU. `by_extract`: libbpf is to see only those of the kernel's
+    types that the programs touch, if that can be; its refusals don't say what they would if it saw all.
 
     Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program.
     """
     patches = initial_values(package, options or {})
     path = None if btf is None else os.fsencode(btf)
     config = kernel_config(package, options or {}).encode("utf-8", "surrogateescape") or None
-    core = _core.Object.open(package.object, package.name, kernel_log, path, config)
+    enable, disable = list(enable), list(disable)
+    found = None
+    if by_extract and btf is None:
+        from .kernel_types import extract
+
+        loaded = {name for name, spec in package.programs.items() if not spec.optional}
+        found = extract(package, (loaded | set(enable) & package.programs.keys()) - set(disable))
+    data, types = found or (package.object, None)
+    core = _core.Object.open(data, package.name, kernel_log, path, config, types)
     try:
         for section, places in patches.items():
             _patch(core, section, places)
@@ -77,7 +87,7 @@ def open(
     except BaseException:
         core.close()
         raise
-    return Object(core, package.name, _compares_types(package.elf))
+    return Object(core, package.name, _compares_types(package.elf), types is not None)
 
 
 def _compares_types(elf: Elf) -> bool:
@@ -104,12 +114,16 @@ def _patch(core: _core.Object, section: str, places: list[tuple[int, bytes]]) ->
 
 
 class Object:
-    """A package's object. `programs` and `maps` go by name; closing unloads, and detaches what is still attached."""
+    """A package's object. `programs` and `maps` go by name; closing unloads, and detaches what is still attached.
+    `by_extract` says whether libbpf sees an extract of the kernel's types only."""
 
-    def __init__(self, core: _core.Object, name: str, compares_types: bool = False) -> None:
+    def __init__(
+        self, core: _core.Object, name: str, compares_types: bool = False, by_extract: bool = False
+    ) -> None:
         self._core = core
         self._compares_types = compares_types
         self.name = name
+        self.by_extract = by_extract
         self.programs = core.programs
         self.maps = core.maps
 

@@ -6,6 +6,7 @@ from _thread import RLock, get_ident
 from time import monotonic
 
 from . import _core, attach as attaching, events, loader, targets, transport as transports
+from .errors import KernelError
 from .events import Lost
 from .package import Package
 
@@ -137,15 +138,38 @@ class Snoop:
         )
         try:
             where = targets.of_package(self.package, attach, interface=interface, cgroup=cgroup, pid=pid)
-            self._object = loader.open(self.package, options=options, enable=enable, disable=disable, btf=btf)
-            attaching.prepare(self._object, where)
-            transports.prepare(self._object, self.package, buffer_bytes, transport)
-            self._object.load()
+            self._object = self._load(
+                where,
+                buffer_bytes,
+                transport,
+                options=options,
+                enable=list(enable),
+                disable=list(disable),
+                btf=btf,
+            )
             self._transport = transports.open(self._object, self.package, buffer_bytes)
             self._links = attaching.attach_all(self._object, where)
         except BaseException:
             self.close()
             raise
+
+    def _load(
+        self, where: Mapping[str, targets.Target], buffer_bytes: int | None, transport: str | None, **how: Any
+    ) -> loader.Object:
+        """The object in the kernel. An extract of the kernel's types is quicker; what it isn't good enough for has
+        another try, and only that is told of."""
+        for by_extract in (True, False):
+            object = self._object = loader.open(self.package, by_extract=by_extract, **how)
+            attaching.prepare(object, where)
+            transports.prepare(object, self.package, buffer_bytes, transport)
+            try:
+                object.load()
+                break
+            except KernelError:
+                if not object.by_extract:
+                    raise
+                object.close()
+        return object
 
     # Reading
 

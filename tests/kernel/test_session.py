@@ -124,7 +124,7 @@ def test_fileno_goes_with_a_selector(bursts: snoopkit.Package) -> None:
     with run(bursts) as snoop:
         call(3)
         found: list[Any] = []
-        deadline = time.monotonic() + 0.2
+        deadline = time.monotonic() + 10
         while len(found) < 3:
             readable, _, _ = select.select([snoop.fileno()], [], [], max(0.0, deadline - time.monotonic()))
             assert readable
