@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import snoopkit
-from execsnoop.tracing import package_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,17 +77,23 @@ def listed(what: str) -> list[dict[str, Any]]:
     return json.loads(found or b"[]")  # type: ignore[no-any-return]
 
 
-def in_kernel() -> tuple[set[int], set[int]]:
-    """The ids of execsnoop's programs and of the links to them."""
-    names = {name[:15] for name in snoopkit.Package.read(package_path()).programs}
-    programs = {p["id"] for p in listed("prog") if p.get("name") in names}
-    return programs, {link["id"] for link in listed("link") if link.get("prog_id") in programs}
+def held(pid: int) -> tuple[set[int], set[int]]:
+    """The ids of the programs and of the links that a process has descriptors of."""
+    programs: set[int] = set()
+    links: set[int] = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        told = dict(re.findall(r"^(link_id|prog_id):\s*(\d+)", path.read_text(), re.MULTILINE))
+        if "link_id" in told:
+            links.add(int(told["link_id"]))
+        elif "prog_id" in told:
+            programs.add(int(told["prog_id"]))
+    return programs, links
 
 
 def is_gone(programs: set[int], links: set[int]) -> bool:
     """Whether the kernel, which frees a moment later than it says, lets go of all of them."""
     for _ in range(50):
-        left = in_kernel()
+        left = [{entry["id"] for entry in listed(what)} for what in ("prog", "link")]
         if not (left[0] & programs or left[1] & links):
             return True
         time.sleep(0.1)
@@ -256,11 +261,9 @@ def test_one_event_on_an_idle_machine_is_there_at_once(bursts: snoopkit.Package)
 
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGKILL", "closed pipe", "duration"])
 def test_nothing_stays_in_the_kernel(tools: dict[str, str], end: str) -> None:
-    before = in_kernel()
     options = ["--duration", "0.5"] if end == "duration" else []
     with started([*EXECSNOOP, *options]) as process:
-        attached = in_kernel()
-        programs, links = attached[0] - before[0], attached[1] - before[1]
+        programs, links = held(process.pid)
         hooks = ("process_exec", "prepare_exec", "process_exit", "process_free")
         count = 1 + sum(bool(snoopkit.supports(f"tp_btf/sched_{hook}")) for hook in hooks)
         assert (len(programs), len(links)) == (count, count)

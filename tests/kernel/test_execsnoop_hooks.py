@@ -91,9 +91,9 @@ def links() -> dict[int, tuple[str, str]]:
 def test_only_what_was_asked_for_is_attached(tmp_path: Path, options: list[str], expected: set[str]) -> None:
     if not snoopkit.supports("tp_btf/sched_prepare_exec"):
         expected = expected - {"on_prepare"}
-    before = links()
     command = Command("--json", *options, output=tmp_path / "out")
-    mine = {key: link for key, link in links().items() if key not in before}
+    _, ids = held(command.process.pid)
+    mine = {key: link for key, link in links().items() if key in ids}
     command.end()
     assert sorted(name for _, name in mine.values()) == sorted(expected)
     kinds = {name: kind for kind, name in mine.values()}

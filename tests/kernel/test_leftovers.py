@@ -273,7 +273,8 @@ def test_a_signal_at_any_moment_loses_no_event(package: snoopkit.Package, way: s
 
         def handler(number: int, frame: FrameType | None) -> None:
             nonlocal is_armed
-            if is_armed:
+            # Between a call's return and the assignment of what it gave nobody can keep that.
+            if is_armed and frame is not None and frame.f_code.co_filename != __file__:
                 is_armed = False
                 raise KeyboardInterrupt
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .conftest import libc
-from .test_commands import EXECSNOOP, in_kernel, is_gone, run_children, started, tools
+from .test_commands import EXECSNOOP, held, is_gone, run_children, started, tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_fills_up(tools: dict[str, str], small_disk: Path) -> None:
     path = small_disk / "events.json"
     with started([*EXECSNOOP, "--json", "-o", str(path)]) as process:
-        ids = in_kernel()
+        ids = held(process.pid)
         run_children(tools, "full-disk", 300)
         _, messages = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -172,6 +172,34 @@ def test_what_a_slow_output_has_no_room_for_is_counted_and_told(capfd: pytest.Ca
     assert source.is_closed
 
 
+def test_what_was_lost_before_is_told_however_slow_the_output(capfd: pytest.CaptureFixture[str]) -> None:
+    class Losing(Numbers):
+        def poll(self, timeout: float | None = None) -> list[Any]:
+            return [*super().poll(timeout), Lost(1, 0, "events", 7, "buffer_full")]
+
+    reader, writer = os.pipe()
+    source = Losing(20_000)
+    data: list[bytes] = []
+
+    def read() -> None:
+        while not source.is_done:
+            time.sleep(0.01)
+        while part := os.read(reader, 65_536):
+            data.append(part)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with live(writer) as one:
+        one.output.limit_bytes = 500_000
+        one.run(source, Lines())
+        assert one.dropped > 10_000
+    os.close(writer)
+    reading.join()
+    os.close(reader)
+    told = [row for row in b"".join(data).splitlines() if row.endswith(b" buffer_full")]
+    assert told == [b"lost 7 buffer_full"] * 200
+
+
 def test_who_reads_all_the_time_misses_nothing() -> None:
     reader, writer = os.pipe()
     found = []

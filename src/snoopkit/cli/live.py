@@ -211,11 +211,15 @@ class Live:
 
     # What the output takes too slowly
 
-    def _put(self, source: Source, writer: Writer, data: bytes, events: int) -> None:
-        """Queue rows that tell of so many events, or count these where there is no room. At the end there is: what
-        is left in the rings is bounded by their size."""
-        if self._is_giving_up or (self.output.is_full and not self._is_ending and events):
+    def _put(self, source: Source, writer: Writer, data: bytes, events: int, losses: list[Any]) -> None:
+        """Queue rows that tell of so many events, or count these where there is no room: then of what was lost before,
+        which has rows among them, it is still told. At the end there is room: what is left in the rings is bounded by
+        their size."""
+        if self._is_giving_up:
             self.dropped += events
+        elif self.output.is_full and not self._is_ending and events:
+            self.dropped += events
+            self.output.write(b"".join(map(writer.row, losses)))
         else:
             self._tell_dropped(source, writer)
             self.output.write(data, events)
@@ -262,21 +266,26 @@ class Live:
         most = self.options.max_events
         if most is not None and self.events + len(batch) > most:
             return self._print([*batch.events(), *batch.losses], source, writer)
-        self._put(source, writer, *writer.lines(batch))
+        data, events = writer.lines(batch)
+        self._put(source, writer, data, events, batch.losses)
         return most is not None and self.events >= most
 
     def _print(self, lot: list[Any], source: Source, writer: Writer) -> bool:
         """Print one lot; whether that reached the limit of events."""
         most = self.options.max_events
-        rows, events = [], 0
+        rows, events, losses = [], 0, []
         for event in lot:
             if most is not None and self.events + events >= most:
                 break
             row = writer.row(event)
-            if row:
-                rows.append(row)
-                events += not (isinstance(event, Lost) or getattr(event, "type", None) == "lost")
-        self._put(source, writer, b"".join(rows), events)
+            if not row:
+                continue
+            rows.append(row)
+            if isinstance(event, Lost) or getattr(event, "type", None) == "lost":
+                losses.append(event)
+            else:
+                events += 1
+        self._put(source, writer, b"".join(rows), events, losses)
         return most is not None and self.events >= most
 
     def _summary(self, source: Source, seconds: float) -> None:
