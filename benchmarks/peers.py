@@ -25,7 +25,8 @@ LIBBPF, LIBBPF_EXIT, BPFTRACE, BCC, FORKSTAT = (
     "forkstat",
 )
 COMMANDS: dict[str, list[str]] = {
-    OURS: [str(HERE.parent / ".venv/bin/execsnoop")],
+    # No other hides secrets in a file.
+    OURS: [str(HERE.parent / ".venv/bin/execsnoop"), "--no-redact"],
     LIBBPF: ["/usr/sbin/execsnoop"],
     LIBBPF_EXIT: ["/usr/sbin/exitsnoop"],
     BPFTRACE: ["/usr/bin/bpftrace", "/usr/sbin/execsnoop.bt"],

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @snoopkit.command("execsnoop")
 def _watch(argv: Sequence[str]) -> int:
-    options = _parsed(parser(), argv) if argv else snoopkit.defaults(_add_options)
+    options = _watching(parser(), argv) if argv else snoopkit.defaults(_add_options)
     with snoopkit.Live(options, "execsnoop") as live:
         return _show(live)
 
@@ -76,6 +76,14 @@ def _follow(argv: Sequence[str]) -> int:
     return returncode if returncode >= 0 else 128 - returncode
 
 
+def _watching(command_line: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    options = _parsed(command_line, argv)
+    for name in ("no_linger", "as_root"):
+        if getattr(options, name):
+            command_line.error(f"--{name.replace('_', '-')} is about a COMMAND, which comes behind --")
+    return options
+
+
 def _parsed(command_line: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     options = command_line.parse_args(argv)
     problem = views.problem(options)
@@ -92,12 +100,13 @@ def _show(live: snoopkit.Live, command: Command | None = None) -> int:
     if settle is None:
         is_watched = not views.waits(options) and live.output.is_terminal
         settle = 0.0 if is_watched else SETTLE_SECONDS
+    hides = redact.is_on(options, "recording" if live.output.is_file else "live")
     source = Trace(
         command,
         subtree=options.subtree,
         linger=not options.no_linger,
         where=selection.where(options),
-        redact=redact.is_on(options, "live"),
+        redact=hides,
         redact_rules=options.redact_rule or (),
         failed=options.failed,
         existing=options.existing,
@@ -106,6 +115,11 @@ def _show(live: snoopkit.Live, command: Command | None = None) -> int:
         buffer_bytes=options.buffer_size,
         transport=options.transport,
     )
+    if hides and not redact.is_on(options, "live") and not options.quiet:
+        print(
+            "execsnoop: secrets in arguments are hidden, as the output is a file; --no-redact keeps them",
+            file=sys.stderr,
+        )
     return live.run(source, views.writer(options, live.output.fd))
 
 
@@ -198,7 +212,12 @@ def selftest_parser() -> snoopkit.CommandLine:
     parser = snoopkit.CommandLine(
         "execsnoop selftest",
         description="Have programs do what tracers get wrong, and compare what execsnoop sees with what they and the "
-        "kernel tell. Takes some seconds, during which every system call on this machine takes some 50 ns longer.",
+        "kernel tell. Takes some seconds, during which every system call on this machine takes some 50 ns longer. "
+        "The exit status is 0 if no case failed, else 1.",
+        examples=[
+            ("execsnoop selftest", "a row for each case"),
+            ("execsnoop selftest --json | jq -r .verdict", "one word a case"),
+        ],
     )
     parser.add_argument("--json", action="store_true", help="one object a case instead of a table")
     return parser

@@ -98,7 +98,8 @@ class Command:
 
     The child has everything of `origin`, our process group and terminal, and nothing of ours: no descriptor that isn't
     inheritable, no handler, no restriction. If `relays`, signals that someone sends to us are for the command while
-    it runs; what the terminal sends it has itself.
+    it runs; what the terminal sends it has itself. Where it stops in the terminal's foreground we stop too, for whoever
+    waits for us to see it, and once continued continue it.
     """
 
     def __init__(
@@ -213,10 +214,21 @@ class Command:
 
     def _has_ended(self) -> bool:
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | (os.WUNTRACED if self._relayed else 0))
+            if pid and os.WIFSTOPPED(status):
+                if _is_in_foreground():
+                    self._stop_too()
+            elif pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode is not None
+
+    def _stop_too(self) -> None:
+        os.kill(os.getpid(), signal.SIGTSTP)  # which does nothing where no shell could continue us
+        pid, status = os.waitpid(self.pid, os.WNOHANG | os.WCONTINUED)
+        if not pid:
+            os.kill(self.pid, signal.SIGCONT)
+        elif not os.WIFCONTINUED(status):
+            self.returncode = os.waitstatus_to_exitcode(status)
 
     def _is_told(self, sender: int) -> bool:
         """Whether a signal is the command's own, or went to the whole job, which the command is a part of."""
@@ -249,6 +261,20 @@ class Command:
         self._go = self._answer = -1
         if was_held and self.pid:
             self.wait()
+
+
+def _is_in_foreground() -> bool:
+    """Whether our process group has the terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
 
 
 def _execute(arguments: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:

@@ -40,8 +40,15 @@ class CommandLine(argparse.ArgumentParser):
         return "\n".join([text, "examples:", *lines, ""])
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, with a near name for an option that it doesn't know."""
+        """As argparse's, with a near name for an option that it doesn't know, which comes before what is missing."""
+        needed = [action for action in self._actions if action.required]
+        for action in needed:
+            action.required = False
         found, unknown = self.parse_known_args(args, namespace)
+        for action in needed:
+            action.required = True
+        if needed and not unknown:
+            found = super().parse_args(args, namespace)
         if unknown:
             name = unknown[0].partition("=")[0]
             near = suggestion(name, self._option_string_actions) if name.startswith("--") else ""

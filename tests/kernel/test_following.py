@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-import pty
 import pwd
-import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +21,7 @@ import pytest
 import execsnoop
 import snoopkit
 
+from .terminal import Terminal
 from .test_commands import EXECSNOOP
 from .watching import programs
 
@@ -305,49 +304,86 @@ def test_a_signal_after_its_end_ends_the_lingering() -> None:
     assert process.returncode == 6 and time.monotonic() - began < 15
 
 
-class Terminal:
-    """A terminal with execsnoop in the foreground of its session."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execv(EXECSNOOP[0], [*EXECSNOOP, *arguments])
-        self.text = ""
-
-    def expect(self, text: str, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < deadline, self.text
-            if select.select([self.fd], [], [], 0.1)[0]:
-                self.text += os.read(self.fd, 4096).decode()
-
-    def type(self, text: str) -> None:
-        os.write(self.fd, text.encode())
-
-    def end(self) -> int:
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(status)
-
-
 def test_ctrl_c_reaches_the_command_once() -> None:
     script = "trap 'echo caught-$((n=n+1))' INT; echo rea''dy; read line; echo line-$line; exit 8"
-    terminal = Terminal("-o", "/dev/null", "--", "sh", "-c", script)
-    terminal.expect("ready")
-    terminal.type("\x03")
-    terminal.expect("caught-1")
-    time.sleep(0.5)
-    terminal.type("hello\n")
-    terminal.expect("line-")
-    assert "caught-2" not in terminal.text
-    assert terminal.end() == 8
+    with Terminal(*EXECSNOOP, "-o", "/dev/null", "--", "sh", "-c", script) as terminal:
+        terminal.expect("ready")
+        terminal.type("\x03")
+        terminal.expect("caught-1")
+        time.sleep(0.5)
+        terminal.type("hello\n")
+        terminal.expect("line-")
+        assert "caught-2" not in terminal.text
+        assert terminal.end() == 8
 
 
-def test_ctrl_c_ends_it_with_its_status_and_ctrl_z_stops_both() -> None:
-    terminal = Terminal("-o", "/dev/null", "--", "sh", "-c", "echo rea''dy; sleep 30")
-    terminal.expect("ready")
-    terminal.type("\x03")
-    assert terminal.end() == 130
+def test_ctrl_c_ends_it_with_its_status() -> None:
+    with Terminal(*EXECSNOOP, "-o", "/dev/null", "--", "sh", "-c", "echo rea''dy; sleep 30") as terminal:
+        terminal.expect("ready")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+
+
+@pytest.fixture
+def shell() -> Iterator[Terminal]:
+    """An interactive one, with job control."""
+    with Terminal("bash", "--norc", "--noprofile", "-i") as terminal:
+        terminal.type("PS1='at '; PS1+='your service> '\n")
+        terminal.expect("at your service> ")
+        yield terminal
+
+
+def test_ctrl_z_stops_both_and_fg_continues_both(shell: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    shell.type(f"{EXECSNOOP[0]} --json -o {path} -- cat\n")
+    shell.expect("keeps them\r\n")  # what was typed while the shell edits a line is not for others
+    shell.type("hello\n")
+    shell.expect("hello\r\nhello\r\n")
+    shell.type("\x1a")
+    shell.expect("Stopped")
+    shell.expect("at your service> ")
+    shell.type("fg\n")
+    shell.expect("-- cat\r\n")
+    shell.type("again\n")
+    shell.expect("again\r\nagain\r\n")
+    shell.type("\x04")
+    shell.expect("lost=0")
+    shell.type("echo status-$?\n")
+    shell.expect("status-0")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(event["type"], event["argv"]) for event in events] == [("exec", ["cat"]), ("exit", ["cat"])]
+
+
+def test_a_command_that_stops_itself_stops_us_with_it(shell: Terminal) -> None:
+    """Else the shell would wait for ever, and whoever sits there with it."""
+    shell.type(f"{EXECSNOOP[0]} -o /dev/null -- sh -c 'echo be''fore; kill -STOP $$; echo af''ter; exit 5'\n")
+    shell.expect("before")
+    shell.expect("Stopped")
+    shell.expect("at your service> ")
+    shell.type("fg\n")
+    shell.expect("after")
+    shell.expect("at your service> ")
+    shell.type("echo status-$?\n")
+    shell.expect("status-5")
+
+
+def test_a_command_that_is_stopped_in_the_background_is_still_watched() -> None:
+    with running("echo ready; kill -STOP $$; /bin/echo after; exit 5", "--json") as process:
+        command = next(pid for pid in children(process.pid))
+        deadline = time.monotonic() + 30
+        while (state := Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[0]) != "T":
+            assert time.monotonic() < deadline, state
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+        os.kill(command, signal.SIGCONT)
+        output, messages = process.communicate(timeout=30)
+    assert (process.returncode, output) == (5, "after\n")
+    assert '["/bin/echo","after"]' in messages
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 # --- a subtree --------------------------------------------------------------------------------------------

@@ -90,7 +90,8 @@ def one(events: Sequence[ProcessEvent]) -> ProcessEvent:
 
 
 class Command:
-    """A running `execsnoop` whose hooks are attached; `end()` gives its lines and its messages."""
+    """A running `execsnoop` whose hooks are attached; `end()` gives its lines and its messages. What it writes goes to
+    a file, but is all there."""
 
     PROGRAM = (sys.executable, "-m", "execsnoop")
 
@@ -99,7 +100,7 @@ class Command:
         ready, write = os.pipe()
         with output.open("wb") as stdout:
             self.process = subprocess.Popen(
-                [*self.PROGRAM, "--ready-fd", str(write), *options],
+                [*self.PROGRAM, "--no-redact", "--ready-fd", str(write), *options],
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 pass_fds=[write],

@@ -98,6 +98,24 @@ def test_what_is_near_nothing_is_only_refused(argv: list[str], capsys: pytest.Ca
     assert err.endswith(f"error: unrecognized arguments: {argv[0]}\n")
 
 
+@pytest.mark.parametrize(
+    ("module", "argv", "near"),
+    [
+        ("snoopkit.cli", ["run", "--jsom"], "--json"),
+        ("snoopkit.cli", ["build", "--clagn", "x"], "--clang"),
+        ("snoopkit.cli", ["inspect", "--jsom"], "--json"),
+        ("snoopkit.cli.ecc", ["--verbos"], "--verbose"),
+    ],
+)
+def test_a_wrong_option_comes_before_what_is_missing(
+    module: str, argv: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = said(capsys, module, *argv)
+    assert status == 2 and err.endswith(f"; did you mean {near}?\n")
+    status, err = said(capsys, module, *(word for word in argv if not word.startswith("-") and word != "x"))
+    assert status == 2 and ": error: the following arguments are required: " in err
+
+
 def test_no_abbreviation_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     status, err = said(capsys, "execsnoop.cli", "--dura", "5")
     assert (status, "--duration?" in err) == (2, True)

@@ -326,12 +326,41 @@ class TestTotals:
         assert tally.ranking() == [("a", 2), (None, 2), ("b", 1)]
 
 
+LOOKS = [
+    ["-T"],
+    ["-t"],
+    ["--utc"],
+    ["-U"],
+    ["--names"],
+    ["-q"],
+    ["--max-args", "3"],
+    ["--wrap"],
+    ["--width", "80"],
+    ["--color", "always"],
+    ["--top", "3"],
+]
+
+
 @pytest.mark.parametrize(
     ("options", "about"),
     [
         (["--joined", "--json"], "--joined"),
         (["--top", "3", "--format", "csv"], "--top"),
         (["--tree", "--columns", "pid"], "--columns"),
+        *((["--json", *words], words[0]) for words in LOOKS),
+        *((["--format", "csv", *words], words[0]) for words in LOOKS),
+        *((["--shell", *words], words[0]) for words in [*LOOKS, ["-x"], ["--existing"]]),
+        (["--joined", "--existing"], "--existing"),
+        (["--columns", "pid,argv", "-T"], "-T"),
+        (["--columns", "pid,argv", "-t"], "-t"),
+        (["--columns", "pid,argv", "-U"], "-U"),
+        (
+            ["--columns", "pid,argv", "-q", "--names", "--wrap", "--width", "70", "--max-args", "2", "--utc"],
+            None,
+        ),
+        (["--json", "--color", "never", "--width", "0", "-x", "--existing"], None),
+        (["--joined", *(word for words in LOOKS for word in words), "-x"], None),
+        (["--tree", *(word for words in LOOKS for word in words), "-x", "--existing"], None),
         (["--tree"], None),
         (["--json", "--columns", "pid"], None),
     ],

@@ -6,17 +6,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_options", "is_on", "is_on_by_default"]
+__all__ = ["MARK", "add_options", "is_on", "is_on_by_default"]
+
+MARK = "[redacted]"
+"""What stands for a secret."""
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:
     """The options that hide secrets."""
     # argparse.BooleanOptionalAction would be one option less, and an import at every start.
     group.add_argument(
-        "--redact", action="store_true", default=None, help="hide passwords, tokens and keys in arguments"
+        "--redact",
+        action="store_true",
+        default=None,
+        help="hide passwords, tokens and keys in arguments (default: in a file; not on a terminal or in a pipe)",
     )
     group.add_argument(
-        "--no-redact", action="store_false", dest="redact", default=None, help="show them, always"
+        "--no-redact", action="store_false", dest="redact", default=None, help="keep them, in a file too"
     )
     group.add_argument(
         "--redact-rule",
@@ -48,6 +54,6 @@ def _rule(text: str) -> str:
 
 
 def is_on_by_default(output: str) -> bool:
-    """Whether secrets are hidden where nobody says so, in an output that is `live` (a terminal, a pipe, a file of one's
-    own), a `recording` that is kept, or goes over the `network`."""
+    """Whether secrets are hidden where nobody says so, in an output that is `live` (a terminal, a pipe), a `recording`
+    (a file, whoever opened it), or goes over the `network`."""
     return output != "live"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from . import MARK
 from .rules import CLIENTS, HEADER_HINTS, HEADERS, NAME_HINTS, NAMES, POINTERS, SHAPES, WHOLE_NAMES
 
 TYPE_CHECKING = False
@@ -18,19 +19,15 @@ if TYPE_CHECKING:
     from ..model import ProcessEvent
     from .rules import Client
 
-__all__ = ["MARK", "Redactor"]
+__all__ = ["Redactor"]
 
-MARK = "[redacted]"
-
-_BY_PROGRAM: dict[str, list[Client]] = {}
-for _client in CLIENTS:
-    for _name in _client.programs:
-        _BY_PROGRAM.setdefault(_name, []).append(_client)
+_PROGRAMS = frozenset(name.encode() for client in CLIENTS for name in client.programs)
 
 
-def _program(word: str) -> str:
-    """The name of the program that a word may be, a shell's signs around it taken away."""
-    return word.strip("\"'`$();&|{}").rpartition("/")[2]
+# What may stand around a program's name in a shell's line.
+_AROUND = b"/\"'`$();&|{}"
+_TO_SPACES = bytes.maketrans(_AROUND, b" " * len(_AROUND))
+_MAX_REMEMBERED = 256
 
 
 class Redactor:
@@ -50,6 +47,7 @@ class Redactor:
                 whole_names.append(re.escape(rule.lstrip("-")))
             else:
                 raise ValueError(f"{rule!r} is neither a name nor a regular expression, as in /…/")
+        self._latest: dict[int, tuple[list[str], list[str]]] = {}
         self._shapes = [(hint, _compiled(shape)) for hint, shape in shapes]
         self._name_hints = (*NAME_HINTS, *(name.replace("\\", "").lower() for name in whole_names[1:]))
         self._hints = tuple({*self._name_hints, *HEADER_HINTS})
@@ -70,11 +68,22 @@ class Redactor:
     def redact(self, event: ProcessEvent) -> None:
         """Takes the secrets out of the arguments and paths of an event."""
         if event.argv:
-            event.argv = self.arguments(event.argv)
+            event.argv = self._once(event.argv)
         for key in ("filename", "script", "exe", "cwd"):
             text = getattr(event, key)
             if text is not None:
                 setattr(event, key, self._by_shape(text))
+
+    def _once(self, argv: list[str]) -> list[str]:
+        """The same for the same list: an exec, what it forks and its exit share one."""
+        before = self._latest.get(id(argv))
+        if before is not None and before[0] is argv:
+            return before[1]
+        found = self.arguments(argv)
+        self._latest[id(argv)] = argv, found
+        if len(self._latest) > _MAX_REMEMBERED:
+            del self._latest[next(iter(self._latest))]
+        return found
 
     def arguments(self, argv: Sequence[str]) -> list[str]:
         """A command's arguments without their secrets."""
@@ -83,7 +92,7 @@ class Redactor:
         if not (
             any(hint in lower for hint in self._hints)
             or any(hint in text for hint, _ in self._shapes)
-            or any(_program(word) in _BY_PROGRAM for word in text.split())
+            or not _PROGRAMS.isdisjoint(text.encode("utf-8", "replace").translate(_TO_SPACES).split())
         ):
             return list(argv)
         return self._words(argv, self._argument)

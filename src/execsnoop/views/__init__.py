@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable
     from typing import Protocol
 
     from ..model import ProcessEvent
@@ -20,6 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["add_options", "keys", "problem", "waits", "writer"]
 
 _MAX_TOP = 1_000
+# What is for people's eyes, by the name that argparse gives it; and how it is typed where that isn't the same.
+_LOOKS = (
+    "time",
+    "timestamp",
+    "utc",
+    "print_uid",
+    "names",
+    "quote",
+    "max_args",
+    "wrap",
+    "width",
+    "color",
+    "top",
+)
+_SPELLINGS = {
+    "time": "-T",
+    "timestamp": "-t",
+    "print_uid": "-U",
+    "quote": "-q",
+    "max_args": "--max-args",
+    "failed": "-x",
+}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -72,15 +95,28 @@ def _add_view(group: argparse._MutuallyExclusiveGroup, name: str, help: str) -> 
 
 
 def problem(options: Namespace) -> str | None:
-    """What doesn't go together in these options."""
+    """What doesn't go together in these options: whatever one of them would say nothing to."""
     if options.format != "table":
-        for name in ("top", "names"):
-            if getattr(options, name):
-                return f"--{name} is for people: it doesn't go with --format {options.format}"
         if options.view != "table":
             return f"--{options.view} doesn't go with --format {options.format}"
-    if options.columns is not None and options.view != "table":
-        return f"--columns doesn't go with --{options.view}"
+        return _unused(options, _LOOKS, f"--format {options.format}", "that is for programs")
+    if options.columns is not None:
+        if options.view != "table":
+            return f"--columns doesn't go with --{options.view}"
+        return _unused(options, ("time", "timestamp", "print_uid"), "--columns", "name its key there")
+    if options.view == "shell":
+        return _unused(
+            options, (*_LOOKS, "failed", "existing"), "--shell", "it shows what a shell can run again"
+        )
+    if options.view == "joined":
+        return _unused(options, ("existing",), "--joined", "it shows what has ended")
+    return None
+
+
+def _unused(options: Namespace, names: Iterable[str], where: str, why: str) -> str | None:
+    for name in names:
+        if getattr(options, name) not in (None, False, 0, "auto", "never"):
+            return f"{_SPELLINGS.get(name, f'--{name}')} doesn't go with {where}: {why}"
     return None
 
 

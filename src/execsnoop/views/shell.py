@@ -6,6 +6,7 @@ import os
 
 from snoopkit.render import display, quote
 
+from ..redact import MARK
 from .cells import loss
 
 TYPE_CHECKING = False
@@ -76,6 +77,8 @@ def _obstacle(event: ProcessEvent) -> str | None:
     for key, name in (("argv", "arguments"), ("filename", "file"), ("cwd", "folder")):
         if key in incomplete:
             return f"{name} {incomplete[key]}"
+    if any(MARK in argument for argument in event.argv or ()):
+        return "secrets hidden"
     for flag in ("memfd", "deleted"):
         if flag in (event.flags or ()):
             return f"program {flag}"

@@ -25,6 +25,10 @@ def parser() -> CommandLine:
         "snoopkit doctor",
         description="Try what this machine can do. Each kind of program is loaded, attached to something harmless, and "
         "detached again. The exit status is 0 if execsnoop can run as it is, else 1.",
+        examples=[
+            ("snoopkit doctor", "what works, and what to do about the rest"),
+            ("snoopkit doctor --json | jq .hooks", "each kind of program"),
+        ],
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     return parser

@@ -40,6 +40,7 @@ class Output:
         self._is_ours = path is not None
         self._socket = None
         state = os.fstat(self.fd)
+        self.is_file = stat.S_ISREG(state.st_mode)
         self._may_block = self.is_terminal or stat.S_ISFIFO(state.st_mode) or stat.S_ISSOCK(state.st_mode)
         if stat.S_ISSOCK(state.st_mode):
             import socket
