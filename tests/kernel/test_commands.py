@@ -19,6 +19,8 @@ import pytest
 
 import snoopkit
 
+from .watching import held
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -75,19 +77,6 @@ def listed(what: str) -> list[dict[str, Any]]:
     """Programs or links, as bpftool sees them."""
     found = subprocess.run(["bpftool", "-j", what, "list"], check=True, capture_output=True).stdout
     return json.loads(found or b"[]")  # type: ignore[no-any-return]
-
-
-def held(pid: int) -> tuple[set[int], set[int]]:
-    """The ids of the programs and of the links that a process has descriptors of."""
-    programs: set[int] = set()
-    links: set[int] = set()
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        told = dict(re.findall(r"^(link_id|prog_id):\s*(\d+)", path.read_text(), re.MULTILINE))
-        if "link_id" in told:
-            links.add(int(told["link_id"]))
-        elif "prog_id" in told:
-            programs.add(int(told["prog_id"]))
-    return programs, links
 
 
 def is_gone(programs: set[int], links: set[int]) -> bool:

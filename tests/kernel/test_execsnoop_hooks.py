@@ -11,8 +11,7 @@ import pytest
 import execsnoop
 import snoopkit
 from execsnoop.tracing import package_path
-from kernel.test_commands import held
-from kernel.watching import Command, marker, of, one, programs, watch
+from kernel.watching import Command, held, marker, of, one, programs, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

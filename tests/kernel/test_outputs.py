@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .conftest import libc
-from .test_commands import EXECSNOOP, held, is_gone, run_children, started, tools
+from .test_commands import EXECSNOOP, is_gone, run_children, started, tools
+from .watching import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

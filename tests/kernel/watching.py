@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,19 @@ def of(events: Sequence[ProcessEvent], type: str, marker: str) -> list[ProcessEv
 def one(events: Sequence[ProcessEvent]) -> ProcessEvent:
     assert len(events) == 1, events
     return events[0]
+
+
+def held(pid: int) -> tuple[set[int], set[int]]:
+    """The ids of the programs and of the links that a process has descriptors of."""
+    programs: set[int] = set()
+    links: set[int] = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        told = dict(re.findall(r"^(link_id|prog_id):\s*(\d+)", path.read_text(), re.MULTILINE))
+        if "link_id" in told:
+            links.add(int(told["link_id"]))
+        elif "prog_id" in told:
+            programs.add(int(told["prog_id"]))
+    return programs, links
 
 
 class Command:
