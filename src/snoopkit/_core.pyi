@@ -246,8 +246,8 @@ class Reader:
     ) -> None: ...
     def fileno(self) -> int:
         """Readable when a ring is a quarter full, when a ring buffer's program wakes its reader, `drain_interval_ns`
-        after the last drain, and, after one that held back all it found, when the oldest of that is 5 ms old. Until a
-        record came, but for 50 drains at most, a tenth of the interval takes its place."""
+        after the last drain, and, after one that held back all it found, when the oldest of that is 5 ms old. For the
+        first 50 drains a tenth of the interval takes its place, and that goes for one that held back any."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until `fileno()` is readable, or `timeout` seconds. False after a signal too, once its handler has run."""

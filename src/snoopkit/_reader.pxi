@@ -326,17 +326,15 @@ cdef class Reader:
             self._leave()
 
     cdef void _set_pace(self, size_t ready) noexcept nogil:
-        """When the next drain is due: sooner at first, until something came; and where all of what there is, after a
-        quiet time, is held back, as soon as the oldest of it need not be any more."""
+        """When the next drain is due: sooner at first. Where what there is, after a quiet time, is held back, as soon as
+        the oldest of it need not be any more; at first, whenever something is."""
         cdef uint64_t next_ns = self.interval_ns, age_ns
-        if ready:
-            self.quick_drains = 0
-        elif self.store.count:
-            age_ns = self.drained_ns - min(self.drained_ns, self.store.index.time_ns)
+        if ready < self.store.count and (self.quick_drains or not ready):
+            age_ns = self.drained_ns - min(self.drained_ns, self.store.index[ready].time_ns)
             next_ns = min(next_ns, BARRIER_NS - min(age_ns, <uint64_t>BARRIER_NS * 9 // 10))
         elif self.quick_drains:
-            self.quick_drains -= 1
             next_ns = next_ns // QUICKER + 1
+        self.quick_drains -= self.quick_drains > 0
         _set_timer(self.timer_fd, next_ns, self.interval_ns)
 
     cdef tuple _hand_out(self, size_t ready):

@@ -256,8 +256,8 @@ class Snoop:
     def fileno(self) -> int:
         """A descriptor that becomes readable when it is time to call `poll(0)`, which may still return [].
 
-        That is when a ring is a quarter full, and else 20 ms after the last reading (2 until an event came, for the
-        first tenth of a second), or sooner where that held back all it found. It stays the same until `close()`.
+        That is when a ring is a quarter full, and else 20 ms after the last reading (2 for the first tenth of a
+        second), or sooner where that held back all it found. It stays the same until `close()`.
         """
         return self._reader().fileno()
 

@@ -232,7 +232,7 @@ def test_any_bytes_of_a_buffer_are_read_within_bounds(
 
 
 def test_the_first_drains_come_sooner() -> None:
-    """Of no rings a reader is a clock: until something comes it ticks ten times as fast, fifty times."""
+    """Of no rings a reader is a clock: at first it ticks ten times as fast, fifty times."""
     with _core.Reader([], drain_interval_ns=10_000_000_000) as reader:
         assert reader.wait(8)
         for _ in range(50):
