@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Following"]
 
+# How often who lives is looked up again where only a family is waited for: should an end ever come without a record
+# and without a witness of its loss, nobody waits for it for ever.
+_LOOK_NS = 2_000_000_000
+
 
 class Following:
     """The family of a `command`, which is held and not released here, or of the process that has the pid `subtree` in
@@ -43,8 +47,8 @@ class Following:
         self._family.set_list(processes, listed_ns)
 
     def _list(self) -> tuple[int, list[Any]]:
-        began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        return began_ns, self._snoop.iterate(LIST).events()
+        self._listed_ns = clock_gettime_ns(CLOCK_BOOTTIME)
+        return self._listed_ns, self._snoop.iterate(LIST).events()
 
     def select(self, events: Iterable[ProcessEvent], now_ns: int) -> list[ProcessEvent]:
         """The family's events; `now_ns` is the stream's time."""
@@ -54,9 +58,15 @@ class Following:
         """Now and then, while it lasts: to the command, and to who lives where forks or exits were lost."""
         if self.command is not None:
             self.command.attend()
-        if self._family.needs_list:
+        if self._family.needs_list or (
+            self._lingers and clock_gettime_ns(CLOCK_BOOTTIME) > self._listed_ns + _LOOK_NS
+        ):
             began_ns, processes = self._list()
             self._family.set_list(processes, began_ns)
+
+    @property
+    def _lingers(self) -> bool:
+        return self.command is None or self.command.returncode is not None
 
     @property
     def is_done(self) -> bool:

@@ -20,6 +20,7 @@ import pytest
 
 import execsnoop
 import snoopkit
+from execsnoop import family
 
 from .terminal import Terminal
 from .test_commands import EXECSNOOP
@@ -438,6 +439,18 @@ def test_a_command_in_python(bystanders: None) -> None:
         ["/bin/true", "a"],
     ]
     assert events[-1].type == "exit" and events[-1].exit_code == 7
+
+
+def test_an_end_that_is_not_told_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    select = family.Family.select
+
+    def deaf(self: family.Family, events: Any, now_ns: int) -> list[Any]:
+        return select(self, [event for event in events if event.type != "exit"], now_ns)
+
+    monkeypatch.setattr(family.Family, "select", deaf)
+    with execsnoop.trace(["sh", "-c", "/bin/true a; exit 7"]) as trace:
+        assert {event.type for event in trace} == {"exec", "fork"}
+        assert trace.returncode == 7 and trace.is_done
 
 
 def test_a_command_in_asyncio(bystanders: None) -> None:
