@@ -42,6 +42,7 @@ HELP = (
         "snoopkit.render.output",
         "snoopkit.render.screen",
         "snoopkit.render.writers",
+        "snoopkit.messages",
         "snoopkit.samples",
         "snoopkit.stacks",
     }

@@ -1,16 +1,17 @@
-"""Which of the kernel's helpers each program of an object can call, read off its instructions."""
+"""Which functions each program of an object reaches, and which of the kernel's helpers these call, read off the
+instructions."""
 
 from __future__ import annotations
 
 import struct
 
-from .elf import SHT_REL, STT_FUNC
+from .elf import SHF_EXECINSTR, SHT_REL, STT_FUNC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .elf import Elf, Symbol
 
-__all__ = ["helpers"]
+__all__ = ["Function", "helpers", "reached"]
 
 INSTRUCTION_BYTES = 8
 CALL = 0x85
@@ -21,22 +22,43 @@ A_FUNCTION = 4  # and of a wide load: its address, for a callback
 Place = tuple[int, int]  # section, offset in bytes
 
 
+class Function:
+    """A function of the object: how often it calls which of the `helpers` itself, by number; the `data` that its
+    instructions name, as (section, offset in bytes); and where the functions begin that it calls."""
+
+    __slots__ = ("calls", "data", "helpers", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.helpers: dict[int, int] = {}
+        self.data: set[Place] = set()
+        self.calls: set[Place] = set()
+
+
 def helpers(elf: Elf) -> dict[str, list[int]]:
     """By program, the numbers of the helpers that it and the functions it reaches call, in ascending order."""
-    functions = [symbol for symbol in elf.symbols if symbol.type == STT_FUNC and symbol.size]
-    symbols = _relocations(elf)
-    own = {id(symbol): _calls(elf, symbol, symbols) for symbol in functions}
-    found = {}
+    return {
+        program: sorted({number for function in functions for number in function.helpers})
+        for program, functions in reached(elf).items()
+    }
+
+
+def reached(elf: Elf) -> dict[str, list[Function]]:
+    """By program, itself and the functions that it reaches."""
+    symbols = [symbol for symbol in elf.symbols if symbol.type == STT_FUNC and symbol.size]
+    relocations = _relocations(elf)
+    own = {id(symbol): _function(elf, symbol, relocations) for symbol in symbols}
+    found: dict[str, list[Function]] = {}
     for program in elf.programs():
-        reached: set[int] = set()
+        there: dict[int, Function] = {}
         waiting = [program]
         while waiting:
-            function = waiting.pop()
-            if id(function) in reached or id(function) not in own:
+            symbol = waiting.pop()
+            if id(symbol) in there or id(symbol) not in own:
                 continue
-            reached.add(id(function))
-            waiting += [f for f in functions for place in own[id(function)][1] if _holds(f, place)]
-        found[program.name] = sorted({number for key in reached for number in own[key][0]})
+            function = there[id(symbol)] = own[id(symbol)]
+            waiting += [other for other in symbols for place in function.calls if _holds(other, place)]
+        found[program.name] = list(there.values())
     return found
 
 
@@ -55,30 +77,27 @@ def _relocations(elf: Elf) -> dict[Place, Symbol]:
     return found
 
 
-def _calls(elf: Elf, function: Symbol, symbols: dict[Place, Symbol]) -> tuple[set[int], set[Place]]:
-    """The helpers that a function itself calls, and where the functions begin that it calls."""
-    numbers: set[int] = set()
-    places: set[Place] = set()
-    code = elf.sections[function.section].data[function.value : function.value + function.size]
+def _function(elf: Elf, symbol: Symbol, relocations: dict[Place, Symbol]) -> Function:
+    found = Function(symbol.name)
+    code = elf.sections[symbol.section].data[symbol.value : symbol.value + symbol.size]
     at = 0
     while at + INSTRUCTION_BYTES <= len(code):
         operation, registers, _, immediate = struct.unpack_from(elf.prefix + "BBhi", code, at)
         source = registers >> 4 if elf.byteorder == "little" else registers & 15
-        place = function.section, function.value + at
+        place = symbol.section, symbol.value + at
+        other = relocations.get(place)
         if operation == CALL and source == TO_HELPER and immediate > 0:
-            numbers.add(immediate)
+            found.helpers[immediate] = found.helpers.get(immediate, 0) + 1
         elif operation == CALL and source == TO_FUNCTION:
-            symbol = symbols.get(place)
-            start = symbol.value if symbol is not None else place[1]
-            section = symbol.section if symbol is not None else place[0]
-            places.add((section, start + (immediate + 1) * INSTRUCTION_BYTES))
+            section, start = (other.section, other.value) if other is not None else place
+            found.calls.add((section, start + (immediate + 1) * INSTRUCTION_BYTES))
         elif operation == LOAD_WIDE:
-            symbol = symbols.get(place)
-            if symbol is not None and (symbol.type == STT_FUNC or source == A_FUNCTION):
-                places.add((symbol.section, symbol.value))
-            elif symbol is not None and symbol.section < len(elf.sections):
-                # a callback through its section's symbol: which function, the immediate tells in bytes
-                places.add((symbol.section, symbol.value + immediate))
+            if other is not None and (other.type == STT_FUNC or source == A_FUNCTION):
+                found.calls.add((other.section, other.value))
+            elif other is not None and other.section < len(elf.sections):
+                # through its section's symbol, where the immediate tells the place in bytes: a callback, or data
+                is_code = elf.sections[other.section].flags & SHF_EXECINSTR
+                (found.calls if is_code else found.data).add((other.section, other.value + immediate))
             at += INSTRUCTION_BYTES
         at += INSTRUCTION_BYTES
-    return numbers, places
+    return found

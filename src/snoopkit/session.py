@@ -460,6 +460,16 @@ class Snoop:
     # State
 
     @property
+    def complete_until_ns(self) -> int:
+        """Events that were not given yet are of this time (CLOCK_BOOTTIME) or later; 0 where some wait to be given.
+
+        For whoever puts them in order with something else. It stays readable after the end.
+        """
+        if self._transport is None or self._has_begun():
+            return 0
+        return self._transport.complete_until_ns
+
+    @property
     def lost(self) -> int:
         """How many events are known to be missing so far, whatever the cause. It stays readable after the end."""
         return sum(self.losses.values())

@@ -318,6 +318,11 @@ class Transport:
         return bool(self._taken)
 
     @property
+    def complete_until_ns(self) -> int:
+        """Records of later drains are of this time (CLOCK_BOOTTIME) or later."""
+        return self._reader.complete_until_ns
+
+    @property
     def lost(self) -> int:
         """Records known to be lost so far."""
         return sum(self.losses.values())

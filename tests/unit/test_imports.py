@@ -59,10 +59,12 @@ ARROWS: dict[str, set[str]] = {
     "maps": SEAM | LIVE | {"loader", "_decode", "encode", "events"},
     "samples": set(),
     "stacks": set(),
-    "render": SEAM | {"_decode", "events", "samples", "stacks"},
+    "messages": set(),
+    "render": SEAM | {"_decode", "events", "messages", "samples", "stacks"},
     "sampling": {"events", "maps", "samples"},
     "symbols": {"errors", "elf", "stacks"},
     "stacking": {"events", "samples", "stacks", "symbols"},
+    "printk": SEAM | {"abi", "calls", "events", "features", "messages"},
     "batch": SEAM | {"_decode", "events", "columns", "render"},
     "stubs": SEAM,
     # where it is wired

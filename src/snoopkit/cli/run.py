@@ -150,19 +150,25 @@ def run_package(
             hint="SNOOPKIT_AS(stack) behind a member, or --as MEMBER=stack, makes it one",
         )
     with Live(args, name) as live:
+        from ..printk import Printed
         from ..session import run
 
-        snoop = run(
-            package,
-            options=own,
-            attach=dict(args.attach),
-            buffer_bytes=args.buffer_size,
-            interface=args.iface,
-            cgroup=args.cgroup,
-            pid=args.pid,
-            btf=args.btf,
-        )
-        return live.run(_source(snoop, shown), writer(args, snoop, shown, Screen(live.output.fd)))
+        printed = Printed(package)
+        try:
+            snoop = run(
+                package,
+                options=own,
+                attach=dict(args.attach),
+                buffer_bytes=args.buffer_size,
+                interface=args.iface,
+                cgroup=args.cgroup,
+                pid=args.pid,
+                btf=args.btf,
+            )
+            source = printed.merged_into(_source(snoop, shown), snoop)
+            return live.run(source, writer(args, snoop, shown, Screen(live.output.fd)))
+        finally:
+            printed.close()
 
 
 def _source(snoop: Snoop, formats: Formats) -> Source:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from .._decode import display, json
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, IntType, StructType, c_type
+from ..messages import Message
 from ..samples import Histogram, Sample
 from ..stacks import Stack, is_stack
 from .clock import WallClock
@@ -54,6 +55,9 @@ class EunomiaText:
             return self._histogram(event)
         if isinstance(event, Stack):
             return self._stack(event)
+        if isinstance(event, Message):
+            text = f"{self._clock.local(event._time_ns)[:8]} {'|'.join(event.candidates)}: {display(event.message)}\n"
+            return text.encode("utf-8", "backslashreplace")
         again = b""
         if event._struct != self._shown:  # their runner prints one type only; ours says which columns follow
             self._shown = event._struct
@@ -132,6 +136,8 @@ class EunomiaJson:
     def row(self, event: Any) -> bytes:
         if isinstance(event, Stack):
             event = event.event
+        if isinstance(event, Message):
+            return json({"message": event.message, "program": event.program}) + b"\n"
         if isinstance(event, Lost) or (isinstance(event, Sample) and event.is_empty):
             return b""
         if isinstance(event, (Sample, Histogram)):

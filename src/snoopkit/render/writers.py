@@ -3,10 +3,11 @@ first of them does."""
 
 from __future__ import annotations
 
-from .._decode import display, json
+from .._decode import base64, display, is_lossy, json
 from ..errors import OptionError
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType, StructType
+from ..messages import Message
 from ..samples import Histogram, Sample
 from ..stacks import Stack, has_stacks, is_stack
 from .cells import Aligner, Column, cell, shown
@@ -60,6 +61,7 @@ class Table:
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._formats = _with_pointers(self._types.values(), formats or {})
         self._is_single = len(package.event_specs) == 1 and package.event_specs[0].tail_member is None
+        self._sampled = [name for name, spec in package.maps.items() if spec.sample]
         columns = [Column("TIME", 12)]
         if self._is_single:
             (struct,) = self._types.values()
@@ -69,13 +71,15 @@ class Table:
                 for member in struct.members
                 if not is_stack(wanted.get(member.name))
             ]
-        else:
+        elif self._types or self._sampled:
             columns += [
                 Column("EVENT", max([len(name) for name in self._types], default=0)),
                 Column("MEMBERS"),
             ]
+        else:  # all that may come is messages
+            columns += [Column("PROGRAM", max([len(name) for name in package.programs], default=0))]
+            columns += [Column("MESSAGE")]
         self._aligner = Aligner(columns, screen)
-        self._sampled = [name for name, spec in package.maps.items() if spec.sample]
         self._samples: SampleRows | None = None
 
     def header(self) -> bytes:
@@ -96,6 +100,8 @@ class Table:
             return f"{time} lost {_lost_text(event)}\n".encode()
         if isinstance(event, (Sample, Histogram)):
             return self._sample_rows().row(time, event)
+        if isinstance(event, Message):
+            return self._message(time, event)
         if isinstance(event, Stack):
             from .stack import stack_lines
 
@@ -111,6 +117,12 @@ class Table:
             return self._aligner.line([time, *cells.values()])
         pairs = " ".join([f"{name}={text}" for name, text in cells.items()])
         return self._aligner.line([time, event._struct, pairs])
+
+    def _message(self, time: str, found: Message) -> bytes:
+        programs, text = "|".join(found.candidates), display(found.message)
+        if not self._types and not self._sampled:
+            return self._aligner.line([time, programs, text])
+        return f"{time} printk {programs}: {text}\n".encode("utf-8", "backslashreplace")
 
 
 def _with_pointers(structs: Iterable[StructType], formats: Formats) -> dict[str, dict[str, Format]]:
@@ -205,6 +217,10 @@ class JsonLines:
             return sample_json(time, event)
         if isinstance(event, Stack):
             return self._stack(time, event)
+        if isinstance(event, Message):
+            data, raw = message_data(event)
+            found = {"type": event._struct, "time": time, "cpu": event._cpu, "data": data}
+            return json({**found, "raw": raw} if raw else found) + b"\n"
         return self._event(time, event, "event")
 
     def _event(self, time: str, event: Any, kind: str) -> bytes:
@@ -235,6 +251,16 @@ class JsonLines:
 def _cpu(event: Any) -> int | None:
     """None out of a ring buffer, which doesn't tell."""
     return event._cpu if event._cpu >= 0 else None
+
+
+def message_data(found: Message) -> tuple[dict[str, object], dict[str, str]]:
+    """What JSON has as `data`, and as `raw`, for a message."""
+    data: dict[str, object] = {"program": found.program}
+    if found.program is None:
+        data["candidates"] = found.candidates
+    data.update(tid=found.tid, comm=found.comm, message=found.message)
+    texts = {"comm": found.comm or "", "message": found.message}
+    return data, {name: base64(text) for name, text in texts.items() if is_lossy(text)}
 
 
 class Csv:
@@ -274,7 +300,10 @@ class Csv:
             from .stack import stack_data
 
             return {**self._cells(time, event.event), "type": event._struct, "stacks": stack_data(event)}
-        found: dict[str, object] = {"time": time, "map": event._map, "cpu": _cpu(event)}
+        found: dict[str, object] = {"time": time, "map": event._map or None, "cpu": _cpu(event)}
+        if isinstance(event, Message):
+            told, lossy = message_data(event)
+            return {**found, "type": event._struct, "data": json(told).decode(), "raw": lossy or None}
         if isinstance(event, (Sample, Histogram)):
             from .samples import sample_data
 
