@@ -23,6 +23,7 @@ def parser(package: Package, program: str) -> CommandLine:
     """A command line for the package's own options, with what its source says about itself: `brief` (or
     `description`) above the options, `details` below, `version`."""
     from argparse import RawDescriptionHelpFormatter
+    from re import compile
 
     from .commandline import CommandLine
 
@@ -33,6 +34,7 @@ def parser(package: Package, program: str) -> CommandLine:
         epilog=_paragraph(doc.get("details")),
         formatter_class=RawDescriptionHelpFormatter,
     )
+    found._negative_number_matcher = compile(r"-\.?\d")  # argparse's own takes -0x1 and -1e3 for options
     if doc.get("version"):
         version = _paragraph(f"{package.name} {doc['version']}")
         found.add_argument("--version", action="version", version=version or "")

@@ -125,7 +125,7 @@ def encode(spec: OptionSpec, value: Value) -> bytes:
     except OverflowError:
         low = -(1 << (8 * spec.size_bytes - 1)) if spec.signed else 0
         high = (1 << (8 * spec.size_bytes - spec.signed)) - 1
-        raise _refused(spec, value, f"a {spec.type} holds {low} to {high}") from None
+        raise _refused(spec, value, f"{_one(spec)} holds {low} to {high}") from None
 
 
 def _encode_list(spec: OptionSpec, element: OptionSpec, value: Value) -> bytes:
@@ -134,7 +134,7 @@ def _encode_list(spec: OptionSpec, element: OptionSpec, value: Value) -> bytes:
     if not isinstance(value, (list, tuple)):
         raise _refused(spec, value, "it takes a list, with commas between")
     if len(value) > spec.count:
-        raise _refused(spec, value, f"a {spec.type} has room for {spec.count}, these are {len(value)}")
+        raise _refused(spec, value, f"{_one(spec)} has room for {spec.count}, these are {len(value)}")
     return b"".join([encode(element, item) for item in value]).ljust(spec.size_bytes, b"\0")
 
 
@@ -146,7 +146,7 @@ def _encode_text(spec: OptionSpec, value: Value) -> bytes:
     if b"\0" in value:
         raise _refused(spec, value, "text can't hold a NUL")
     if len(value) >= spec.size_bytes:
-        raise _refused(spec, value, f"a {spec.type} has room for {spec.size_bytes - 1} bytes")
+        raise _refused(spec, value, f"{_one(spec)} has room for {spec.size_bytes - 1} bytes")
     return value.ljust(spec.size_bytes, b"\0")
 
 
@@ -159,7 +159,7 @@ def _encode_float(spec: OptionSpec, value: Value) -> bytes:
     except ValueError:
         raise _refused(spec, value, "it takes a number") from None
     except OverflowError:
-        raise _refused(spec, value, f"a {spec.type} can't hold it") from None
+        raise _refused(spec, value, f"{_one(spec)} can't hold it") from None
 
 
 def _number(spec: OptionSpec, value: Value) -> int:
@@ -220,6 +220,11 @@ def _scalar(spec: OptionSpec, raw: bytes) -> Scalar:
 
 def _order(spec: OptionSpec) -> Any:  # int.to_bytes wants a literal type
     return spec.byteorder
+
+
+def _one(spec: OptionSpec) -> str:
+    """One of its type, in words."""
+    return f"{'an' if spec.type.startswith(('unsigned', 'a', 'e', 'i', 'o')) else 'a'} {spec.type}"
 
 
 def _refused(spec: OptionSpec, value: Value, cause: str) -> OptionError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from .. import arguments
 from ..commandline import CommandLine
+from ..options import printable
 from .command import command
 from .live import add_live_options
 from .run import add_target, run_package
@@ -13,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..package import Package
     from ..render import Screen
     from ..render.formats import Formats
     from ..render.writers import Writer
@@ -36,6 +39,13 @@ def parser() -> CommandLine:
     )
     parser.add_argument("-V", "--version", action="version", version=f"ecli {__version__} (snoopkit)")
     parser.add_argument("-j", action="store_const", const="json", dest="format", help="print JSON")
+    parser.add_argument(
+        "-p",
+        "--prog-type",
+        type=_program_type,
+        metavar="TYPE",
+        help="what PACKAGE is: json; that is found out without it, too",
+    )
     add_live_options(parser)
     add_target(parser)
     return parser
@@ -44,10 +54,38 @@ def parser() -> CommandLine:
 @command("ecli")
 def main(argv: Sequence[str]) -> int:
     """Run a package as eunomia-bpf's ecli does: `ecli run package.json`, or `ecli package.json`."""
-    arguments = list(argv)
-    if arguments[:1] == ["run"]:
-        del arguments[0]
-    return run_package(parser().parse_args(arguments), "ecli", _writer)
+    words = list(argv)
+    if words[:1] == ["run"]:
+        del words[0]
+    return run_package(parser().parse_args(words), "ecli", _writer, _own_parser)
+
+
+def _own_parser(package: Package, program: str) -> CommandLine:
+    """The package's own options, and those that eunomia-bpf's runner gives each package, where it has none such."""
+    found = arguments.parser(package, program)
+    for names, how in (
+        (("-j", "--json"), {"dest": "format", "const": "json", "help": "print JSON"}),
+        (
+            ("--verbose",),
+            {"dest": "debug", "const": True, "help": "print the log of libbpf and the verifier"},
+        ),
+    ):
+        free = [name for name in names if name not in found._option_string_actions]
+        if free:
+            found.add_argument(*free, action="store_const", default=argparse.SUPPRESS, **how)
+    free = [name for name in ("-V", "--version") if name not in found._option_string_actions]
+    if free:
+        version = f"{package.name} {package.doc.get('version') or '0.1.0'}"
+        found.add_argument(*free, action="version", version=printable(version).replace("%", "%%"))
+    return found
+
+
+def _program_type(text: str) -> str:
+    if text.lower() not in ("json", "jsoneunomia"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: only JSON packages can be run, or what is told by itself"
+        )
+    return text
 
 
 def _writer(args: argparse.Namespace, snoop: Snoop, formats: Formats, screen: Screen) -> Writer:

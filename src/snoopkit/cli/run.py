@@ -14,9 +14,8 @@ from .live import Live, add_live_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from ..options import Value
     from ..package import Package
     from ..render import Screen
     from ..render.formats import Formats
@@ -136,10 +135,11 @@ def run_package(
     args: argparse.Namespace,
     name: str,
     writer: Callable[[argparse.Namespace, Snoop, Formats, Screen], Writer],
+    parser: Callable[[Package, str], CommandLine] = arguments.parser,
 ) -> int:
-    """Read `args.target`, give it `args.rest`, run it; returns the exit status."""
+    """Read `args.target`, give it `args.rest`, which `parser` reads, run it; returns the exit status."""
     package = read_target(args, name)
-    own = own_options(package, f"{name} {args.target}", args.rest)
+    own = arguments.collect(package, parser(package, f"{name} {args.target}").parse_args(args.rest, args))
     from ..render import Screen
     from ..render.formats import formats
 
@@ -193,11 +193,6 @@ def _plain_source(snoop: Snoop) -> Source:
 
         return Dump(snoop)
     return snoop
-
-
-def own_options(package: Package, program: str, rest: Sequence[str]) -> Mapping[str, Value]:
-    """The values that the command line gives to the package's own options."""
-    return arguments.collect(package, arguments.parser(package, program).parse_args(rest))
 
 
 def _attachment(text: str) -> tuple[str, str]:
