@@ -92,6 +92,7 @@ if tests; then
     have sqlite3 || lacks sqlite3
     have podman || lacks podman
     have runc || lacks runc
+    [ -e /usr/include/sys/sdt.h ] || [ -e "/usr/include/$(uname -m)-linux-gnu/sys/sdt.h" ] || lacks systemtap-sdt-dev
 fi
 if [ "$level" = vm ]; then
     have qemu-system-x86_64 || lacks qemu-system-x86

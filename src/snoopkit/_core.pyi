@@ -133,6 +133,9 @@ class Program:
     def attach_interface(self, index: int) -> Link:
         """To a network interface, as XDP or whatever attach type the program was given. EBUSY where another XDP program
         is."""
+    def attach_filter(self, interface: int, is_egress: bool) -> Link:
+        """A tc program to a network interface as a filter of its clsact qdisc, which is made if it isn't there. The
+        kernel doesn't remove it by itself where this process is killed."""
 
 @final
 class Link:

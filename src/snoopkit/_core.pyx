@@ -24,7 +24,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, EINVAL, ENOENT, errno
+from libc.errno cimport EEXIST, EINTR, EINVAL, ENOENT, errno
 from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -117,6 +117,7 @@ cdef uint64_t _boottime_ns() noexcept nogil:
 
 include "_messages.pxi"
 include "_kernel_types.pxi"
+include "_filters.pxi"
 include "_objects.pxi"
 include "_programs.pxi"
 include "_maps.pxi"

@@ -161,6 +161,27 @@ cdef extern from "bpf/libbpf.h" nogil:
     bpf_link *bpf_program__attach_perf_event(const bpf_program *program, int perf_event_fd)
     bpf_link *bpf_program__attach_cgroup(const bpf_program *program, int cgroup_fd)
     bpf_link *bpf_program__attach_xdp(const bpf_program *program, int interface_index)
+    enum:
+        BPF_TC_INGRESS
+        BPF_TC_EGRESS
+
+    struct bpf_tc_hook:
+        size_t sz
+        int ifindex
+        int attach_point
+
+    struct bpf_tc_opts:
+        size_t sz
+        int prog_fd
+        uint32_t flags
+        uint32_t prog_id
+        uint32_t handle
+        uint32_t priority
+
+    int bpf_tc_hook_create(bpf_tc_hook *hook)
+    int bpf_tc_hook_destroy(bpf_tc_hook *hook)
+    int bpf_tc_attach(const bpf_tc_hook *hook, bpf_tc_opts *options)
+    int bpf_tc_detach(const bpf_tc_hook *hook, const bpf_tc_opts *options)
     int bpf_link__fd(const bpf_link *link)
     void bpf_link__disconnect(bpf_link *link)
     int bpf_link__destroy(bpf_link *link)

@@ -31,6 +31,7 @@ cdef class _Handle:
     cdef bpf_object *object
     cdef bpf_link **links
     cdef size_t link_count
+    cdef Filter *filters
     cdef Memory *memories
     cdef list rings           # UserRings
     cdef int busy
@@ -123,6 +124,32 @@ cdef class _Handle:
                 self.busy -= 1
                 return
 
+    cdef void unfilter(self, Filter *filter) noexcept:
+        global _live
+        cdef Filter **place = &self.filters
+        while place[0] != NULL and place[0] != filter:
+            place = &place[0].next
+        if place[0] == NULL:
+            return
+        place[0] = filter.next
+        _live -= 1
+        cdef Filter *other = self.filters
+        while other != NULL and filter.made_qdisc:
+            if other.hook.ifindex == filter.hook.ifindex:
+                other.made_qdisc = True         # the last one drops it
+                filter.made_qdisc = False
+            other = other.next
+        if self.owner != _forks:
+            free(filter)                # it is the parent's
+            return
+        cdef Log log
+        self.busy += 1
+        with nogil:
+            _listen(&log, False)
+            _remove_filter(filter)
+        self.busy -= 1
+        _heard(&log)
+
     cdef void release(self) noexcept:
         global _live
         cdef bpf_object *object = self.object
@@ -132,10 +159,15 @@ cdef class _Handle:
             # What another thread was changing at the fork is left as it is: it can't be trusted, nor finished.
             _live -= self.link_count + (object != NULL)
             self.link_count = 0
+            while self.filters != NULL:
+                self.filters = self.filters.next
+                _live -= 1
             self.object = NULL
             return
         while self.link_count:
             self.detach(self.links[self.link_count - 1])
+        while self.filters != NULL:
+            self.unfilter(self.filters)
         free(self.links)
         self.links = NULL
         while self.rings:

@@ -191,6 +191,33 @@ cdef class Program:
         target.number = index
         return self._attach(&target)
 
+    def attach_filter(self, int interface, bint is_egress):
+        global _live
+        cdef Link made = Link.__new__(Link)
+        cdef int fd = self.fd
+        cdef Filter *filter
+        cdef int error_number
+        cdef Log log
+        if self.handle.busy:
+            raise RuntimeError("the object is in use by another thread")
+        self.handle.busy += 1
+        with nogil:
+            _listen(&log, False)
+            filter = _add_filter(fd, interface, is_egress)
+            error_number = errno
+        self.handle.busy -= 1
+        if filter != NULL:
+            filter.next = self.handle.filters
+            self.handle.filters = filter
+            _live += 1
+            made.handle = self.handle
+            made.filter = filter
+            made.program = self.name
+        heard = _heard(&log)
+        if filter == NULL:
+            raise _failure(AttachError, error_number, f"attach: program {self.name}", heard)
+        return made
+
     cdef Link _attach(self, const Target *target):
         global _live
         cdef Link made = Link.__new__(Link)
@@ -226,6 +253,7 @@ cdef class Program:
 cdef class Link:
     cdef _Handle handle
     cdef bpf_link *link
+    cdef Filter *filter       # instead of that
     cdef int iterator_fd      # -1 until it is read
     cdef readonly str program
 
@@ -260,17 +288,21 @@ cdef class Link:
 
     @property
     def closed(self):
-        return self.link == NULL or self.handle.object == NULL
+        return (self.link == NULL and self.filter == NULL) or self.handle.object == NULL
 
     def close(self):
         cdef bpf_link *link = self.link
+        cdef Filter *filter = self.filter
         cdef int fd = self.iterator_fd
         self.link = NULL
+        self.filter = NULL
         self.iterator_fd = -1
         if fd >= 0:
             close(fd)
         if link != NULL:
             self.handle.detach(link)
+        if filter != NULL:
+            self.handle.unfilter(filter)
 
     def __enter__(self):
         return self

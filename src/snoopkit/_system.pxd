@@ -1,5 +1,5 @@
 # What snoopkit uses of the C library, the compiler and Python, where Cython has no declarations. Declarations only.
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.stdio cimport FILE
 from posix.time cimport itimerspec
 
@@ -38,6 +38,42 @@ cdef extern from "sys/mman.h" nogil:
     enum:
         MFD_CLOEXEC
     int memfd_create(const char *name, unsigned int flags)
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        AF_NETLINK
+        SOCK_CLOEXEC
+        SOCK_RAW
+
+    int socket(int family, int type, int protocol)
+    ssize_t send(int fd, const void *data, size_t size, int flags)
+    ssize_t recv(int fd, void *data, size_t size, int flags)
+
+cdef extern from "linux/netlink.h" nogil:
+    enum:
+        NETLINK_ROUTE
+        NLM_F_DUMP
+        NLM_F_REQUEST
+
+    struct nlmsghdr:
+        uint32_t nlmsg_len
+        uint16_t nlmsg_type
+        uint16_t nlmsg_flags
+
+cdef extern from "linux/pkt_sched.h" nogil:
+    enum:
+        TC_H_CLSACT
+        TC_H_MIN_EGRESS
+        TC_H_MIN_INGRESS
+
+cdef extern from "linux/rtnetlink.h" nogil:
+    enum:
+        RTM_GETTFILTER
+        RTM_NEWTFILTER
+
+    struct tcmsg:
+        int tcm_ifindex
+        uint32_t tcm_parent
 
 cdef extern from "sys/epoll.h" nogil:
     enum:

@@ -117,7 +117,7 @@ KIND_FEATURES = {
     "kretsyscall": ("kprobes",),
     "lsm": (_BTF, "BPF LSM (5.7)"),
     "raw_tracepoint": ("raw tracepoints (4.17)",),
-    "tc": ("tcx (6.6)",),
+    "tc": ("tcx (6.6), or the clsact qdisc with BPF filters",),
     "tp_btf": (_BTF, "typed raw tracepoints (5.5)"),
     "tracepoint": ("tracefs",),
     "uprobe": ("uprobes",),

@@ -118,7 +118,9 @@ def _attach(program: Program, target: Target | None, links: Links) -> None:
         elif kind == "perf_event":
             for cpu in _core.online_cpus() if target.pid < 0 else [-1]:
                 links.add(program.attach_clock(int(names[0], 0), cpu, target.pid))
-        elif kind in ("xdp", "tc"):
+        elif kind == "tc":
+            links.add(_attach_tc(program, _interface(program, names[0]), names[1:] == ["egress"]))
+        elif kind == "xdp":
             links.add(program.attach_interface(_interface(program, names[0])))
         elif kind == "cgroup":
             links.add(_attach_cgroup(program, names[0]))
@@ -146,6 +148,16 @@ def _attach_by_name(program: Program, target: Target) -> Link:
             return program.attach_uprobe(
                 binary, function, target.offset, target.pid, target.kind == "uretprobe"
             )
+
+
+def _attach_tc(program: Program, interface: int, is_egress: bool) -> Link:
+    """By link, which leaves with its process whatever happens; before 6.6 as a filter of the clsact qdisc."""
+    try:
+        return program.attach_interface(interface)
+    except AttachError as error:
+        if error.errno != errnos.EINVAL:
+            raise
+    return program.attach_filter(interface, is_egress)
 
 
 def _interface(program: Program, name: str) -> int:
@@ -209,6 +221,10 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
         return AttachError(f"{stage}: this kernel has no {word} {hook}", errno=number)
     if kind in _KPROBES and number in (errnos.ENOENT, errnos.ESRCH):
         return AttachError(f"{stage}: this kernel has no function {hook} to probe", errno=number)
+    if kind == "usdt" and number == errnos.ENOENT and len(names) > 2 and os.path.exists(names[0]):
+        return AttachError(
+            f"{stage}: {printable(names[0])} has no probe {printable(':'.join(names[1:]))}", errno=number
+        )
     if number == errnos.EPERM:
         return UnsupportedError(f"{stage}: this kernel refuses {kind} programs", feature=kind, errno=number)
     told = getattr(error, "log", "").strip().splitlines()
@@ -223,13 +239,6 @@ def _explained_place(stage: str, kind: str, place: str, number: int | None) -> K
             f"{stage}: {place} has an XDP program already, and it stays",
             errno=number,
             hint="see: bpftool net",
-        )
-    if kind == "tc" and number == errnos.EINVAL:
-        return UnsupportedError(
-            f"{stage}: this kernel can't attach tc programs by link",
-            feature="tcx",
-            errno=number,
-            hint="6.6 can",
         )
     if kind == "cgroup" and number in (errnos.EBADF, errnos.EINVAL):
         return AttachError(f"{stage}: {place} isn't a folder of the cgroup2 hierarchy", errno=number)

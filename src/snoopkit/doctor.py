@@ -32,7 +32,7 @@ _CURES = {
     "lsm": "a kernel with CONFIG_BPF_LSM, and bpf among those named by lsm= on its command line",
     "cgroup": "a kernel with CONFIG_CGROUP_BPF",
     "xdp": "a kernel of 5.9 or later",
-    "tc": "a kernel of 6.6 or later",
+    "tc": "a kernel of 6.6 or later, or one with CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno as errnos
 import os
 from struct import unpack
+from sys import byteorder
 
 from . import _core, features
 from .elf import SHN_UNDEF
@@ -57,10 +58,19 @@ def open(
     source gave no size get an element for each possible CPU. `by_extract`: libbpf is to see only those of the kernel's
     types that the programs touch, if that can be; its refusals don't say what they would if it saw all.
 
-    Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program.
+    Raises OptionError, PackageError for an object that libbpf refuses, ValueError for an unknown program, OSError where
+    `btf` isn't there.
     """
+    if package.btf.byteorder != byteorder:
+        raise PackageError(
+            f"open: {package.name}: it was compiled for {package.btf.byteorder}-endian machines",
+            hint=f"this one is {byteorder}-endian: compile the source here",
+        )
     patches = initial_values(package, options or {})
-    path = None if btf is None else os.fsencode(btf)
+    path = None
+    if btf is not None:
+        os.stat(btf)  # libbpf looks only where a program needs it
+        path = os.fsencode(btf)
     config = kernel_config(package, options or {}).encode("utf-8", "surrogateescape") or None
     enable, disable = list(enable), list(disable)
     found = None
@@ -146,7 +156,7 @@ class Object:
         try:
             self._core.load(modules)
         except LoadError as error:
-            refusal = _explained_load(self.name, self.programs, error)
+            refusal = _explained_load(self.name, self.programs, self.maps, error)
             if not modules and any(words in error.log for words in _NOT_FOUND):
                 refusal.hint = _MODULES_HINT
             raise refusal from None
@@ -178,7 +188,9 @@ def explained(stage: str, error_number: int | None) -> tuple[str, str | None] | 
     return None
 
 
-def _explained_load(name: str, programs: Mapping[str, _core.Program], error: LoadError) -> KernelError:
+def _explained_load(
+    name: str, programs: Mapping[str, _core.Program], maps: Mapping[str, _core.Map], error: LoadError
+) -> KernelError:
     log, number = error.log, error.errno
     lines = log.splitlines()
     failed = _failed_program(lines)
@@ -216,6 +228,21 @@ def _explained_load(name: str, programs: Mapping[str, _core.Program], error: Loa
             f"{stage}: locked memory is limited",
             errno=number,
             hint="raise RLIMIT_MEMLOCK (ulimit -l)",
+            log=log,
+        )
+    if any("failed to parse target BTF" in line for line in lines):
+        return LoadError(
+            f"load: {name}: what was given as this kernel's BTF isn't that",
+            errno=number,
+            hint=f"it is the file {features.KERNEL_BTF} of the kernel that runs",
+            log=log,
+        )
+    map = next((maps[found] for line in lines if (found := _failed_map(line)) in maps), None)
+    if map is not None and number == errnos.EINVAL and (missing := _missing_sizes(map)):
+        return LoadError(
+            f"load: map {map.name}: its source doesn't give it {missing}",
+            errno=number,
+            hint="__uint(max_entries, …), __type(key, …), __type(value, …)",
             log=log,
         )
     told = _last_warning(lines)
@@ -256,6 +283,19 @@ def _failed_program(lines: list[str]) -> str | None:
         if start >= 0 and ("fail" in line or "missing BPF prog type" in line):
             return line[start + 6 : line.find("'", start + 6)]
     return None
+
+
+def _failed_map(line: str) -> str:
+    """libbpf: "map 'NAME': failed to create: Invalid argument(-22)"."""
+    after = line.partition("map '")[2]
+    name, quote, rest = after.partition("'")
+    return name if quote and rest.startswith(": failed to create") else ""
+
+
+def _missing_sizes(map: _core.Map) -> str:
+    """What a map needs and hasn't got; few kinds need less."""
+    sizes = {"max_entries": map.max_entries, "a key": map.key_size, "a value": map.value_size}
+    return " and ".join([what for what, size in sizes.items() if not size])
 
 
 def _verdict(lines: list[str]) -> list[str]:

@@ -92,7 +92,7 @@ def prepare(
     if transport is not None and transport not in TYPES:
         raise ValueError(f"transport is 'perf', 'ring' or None, not {transport!r}")
     maps = [object.maps[name] for name in package.events]
-    size = _wanted(buffer_bytes, len(maps))
+    size = _wanted(package, buffer_bytes, len(maps))
     type = TYPES.get(transport or "")
     if package.ring_switch is not None and maps:
         type = type or maps[0].type
@@ -127,7 +127,7 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
     names = list(package.events)
     if names:
         _check_clock()
-    pages = _wanted(buffer_bytes, len(names)) // _core.PAGE_SIZE
+    pages = _wanted(package, buffer_bytes, len(names)) // _core.PAGE_SIZE
     warnings: list[str] = []
     reader, pages = _open_reader(object, package, names, pages, warnings)
     try:
@@ -153,11 +153,13 @@ def _kind(type: int) -> str:
     return "ring buffer" if type == MAP_TYPE_RINGBUF else "perf event array"
 
 
-def _wanted(buffer_bytes: int | None, maps: int) -> int:
-    """Bytes per CPU of the first map's ring."""
+def _wanted(package: Package, buffer_bytes: int | None, maps: int) -> int:
+    """Bytes per CPU of the first map's ring: by default what is good, or more where the package asks for that."""
     page = _core.PAGE_SIZE
     if buffer_bytes is None:
-        return _affordable(maps, len(_core.online_cpus()))
+        pages: int = package.meta.get("perf_buffer_pages", 1)
+        asked = 1 << (page * pages - 1).bit_length()
+        return max(_affordable(maps, len(_core.online_cpus())), min(asked, LARGEST_BUFFER_BYTES))
     if buffer_bytes < page or buffer_bytes % page or buffer_bytes & (buffer_bytes - 1):
         raise ValueError(f"buffer_bytes is a power of two of pages of {page} bytes, not {buffer_bytes}")
     return buffer_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -9,14 +10,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import snoopkit
 from kernel.conftest import BPF, in_child, libc, own_network
+from snoopkit import loader
 from snoopkit.errors import AttachError, UnsupportedError
+from snoopkit.maps import Globals
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROGRAMS = Path(__file__).parent / "programs"
 SNOOPKIT = str(Path(sys.executable).parent / "snoopkit")
 
 
@@ -38,6 +45,65 @@ def test_a_function_in_a_library_of_this_process_only(places: snoopkit.Package) 
         assert (snoop.globals.calls, snoop.globals.returns) == (7, 7)
 
 
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("probed") / "probed"
+    subprocess.run(["gcc", "-O1", "-o", path, PROGRAMS / "probed.c"], check=True)
+    return path
+
+
+@contextlib.contextmanager
+def waiting(program: Path, times: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """The pid of a program that is there, and what lets it go on and waits for its end."""
+    with subprocess.Popen([program, str(times)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+
+        def go_on() -> None:
+            process.communicate(b"\n", timeout=20)
+
+        try:
+            yield process.pid, go_on
+        finally:
+            process.kill()
+
+
+def test_probes_that_a_program_declares(places: snoopkit.Package, probed: Path) -> None:
+    target = f"usdt:{probed}:snoopkit:passed"
+    with snoopkit.run(places, enable=["on_probe"], attach={"on_probe": target}) as snoop:
+        for _ in range(2):
+            with waiting(probed, 3) as (_, go_on):
+                go_on()
+        assert (snoop.globals.probes, snoop.globals.numbers) == (6, 12)
+    for in_target in (True, False):  # of one process
+        with waiting(probed, 4) as (pid, go_on), waiting(probed, 100) as (_, other_goes_on):
+            attach = {"on_probe": f"{target}:{pid}" if in_target else target}
+            narrow = None if in_target else pid
+            with snoopkit.run(places, enable=["on_probe"], attach=attach, pid=narrow) as snoop:
+                other_goes_on()
+                go_on()
+                assert (snoop.globals.probes, snoop.globals.numbers) == (4, 10)
+
+
+def test_a_probe_that_is_not_there(places: snoopkit.Package, probed: Path) -> None:
+    with pytest.raises(AttachError, match=f"{probed} has no probe snoopkit:absent"):
+        snoopkit.run(places, enable=["on_probe"], attach={"on_probe": f"usdt:{probed}:snoopkit:absent"})
+
+
+@pytest.mark.vm
+def test_functions_of_the_kernel(places: snoopkit.Package, tmp_path: Path) -> None:
+    with snoopkit.run(
+        places,
+        options={"target_pid": os.getpid()},
+        enable=["on_sleep"],
+        attach={"on_sleep": "kprobe:do_nanosleep"},
+    ) as snoop:
+        for _ in range(5):
+            time.sleep(0.001)
+        assert snoop.globals.sleeps == 5
+    with pytest.raises(AttachError, match="no function no_such_function to probe"):
+        snoopkit.run(places, enable=["on_sleep"], attach={"on_sleep": "kprobe:no_such_function"})
+
+
 def test_sampling_one_process(places: snoopkit.Package) -> None:
     with snoopkit.run(
         places, enable=["on_tick"], attach={"on_tick": f"perf_event:1000:{os.getpid()}"}
@@ -54,6 +120,11 @@ def test_sampling_every_cpu(places: snoopkit.Package) -> None:
         end = time.monotonic() + 5
         while not snoop.globals.ticks:
             assert time.monotonic() < end
+
+
+def variable(object: loader.Object, package: snoopkit.Package, name: str) -> int:
+    """A variable's value, of a package that only loader has."""
+    return int(Globals(object, package).__getattr__(name))
 
 
 def send(count: int) -> None:
@@ -80,6 +151,109 @@ def test_packets_of_an_interface(places: snoopkit.Package) -> None:
         return found
 
     assert in_child(child) == [5, 5, 5]
+
+
+def tc(*words: str) -> str:
+    done = subprocess.run(["tc", *words], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def qdiscs() -> str:
+    return tc("qdisc", "show", "dev", "lo", "clsact")
+
+
+@pytest.mark.parametrize("end", ["close", "object", "forgotten"])
+def test_packets_by_filters_where_there_are_no_links(places: snoopkit.Package, end: str) -> None:
+    """As on kernels before 6.6: a filter of the clsact qdisc, and both are gone at the end."""
+
+    def child() -> dict[str, Any]:
+        own_network()
+        object = loader.open(places, enable=["on_packet_in", "on_packet_out"])
+        object.load()
+        programs = object.programs
+        links = [
+            programs["on_packet_in"].attach_filter(1, False),
+            programs["on_packet_out"].attach_filter(1, True),
+        ]
+        send(5)
+        counts = [variable(object, places, name) for name in ("packets_in", "packets_out")]
+        found = {"counts": counts, "attached": "clsact" in qdiscs()}
+        if end == "close":
+            links[0].close()
+            found["other stays"] = "on_packet_out" in tc("filter", "show", "dev", "lo", "egress")
+            links[1].close()
+            links[1].close()
+        elif end == "forgotten":
+            del links
+        if end != "object":
+            found["left before"] = qdiscs()
+        object.close()
+        found["left"] = qdiscs()
+        return found
+
+    found = in_child(child)
+    assert (found.pop("counts"), found.pop("attached")) == ([5, 5], True)
+    assert found.pop("other stays", True)
+    assert set(found.values()) == {""}
+
+
+def test_other_peoples_filters_stay(places: snoopkit.Package) -> None:
+    """Those that were there before, and those that came into a qdisc that was made for ours."""
+
+    def child() -> list[str]:
+        own_network()
+        left = []
+        for is_there in (True, False):
+            if is_there:
+                tc("qdisc", "add", "dev", "lo", "clsact")
+            with loader.open(places, enable=["on_packet_in"]) as object:
+                object.load()
+                link = object.programs["on_packet_in"].attach_filter(1, False)
+                tc(
+                    *[
+                        "filter",
+                        "add",
+                        "dev",
+                        "lo",
+                        "ingress",
+                        "pref",
+                        "7",
+                        "u32",
+                        "match",
+                        "u32",
+                        "0",
+                        "0",
+                        "flowid",
+                        "1:1",
+                    ]
+                )
+                tc(
+                    *[
+                        "filter",
+                        "add",
+                        "dev",
+                        "lo",
+                        "egress",
+                        "pref",
+                        "7",
+                        "u32",
+                        "match",
+                        "u32",
+                        "0",
+                        "0",
+                        "flowid",
+                        "1:1",
+                    ]
+                )
+            assert link.closed
+            left += [tc("filter", "show", "dev", "lo", way) for way in ("ingress", "egress")]
+            tc("qdisc", "del", "dev", "lo", "clsact")
+        return left
+
+    for text in in_child(child):
+        assert "pref 7 u32" in text
+        assert "on_packet_in" not in text
 
 
 def test_somebody_elses_xdp_program_stays(places: snoopkit.Package) -> None:

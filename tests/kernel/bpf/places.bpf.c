@@ -1,9 +1,13 @@
 // One program for each kind of place that has to be named; each counts how often it ran.
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/usdt.bpf.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
+__u64 probes = 0, numbers = 0, sleeps = 0;
+const volatile int target_pid = 0;
 __u64 calls = 0, returns = 0, ticks = 0, packets_in = 0, packets_out = 0, frames = 0, connects = 0;
 
 SEC("?uprobe")
@@ -53,4 +57,21 @@ int on_connect(void *ctx)
 {
 	__sync_fetch_and_add(&connects, 1);
 	return 1;
+}
+
+/* Of a probe with one argument. */
+SEC("?usdt")
+int BPF_USDT(on_probe, int number)
+{
+	__sync_fetch_and_add(&probes, 1);
+	__sync_fetch_and_add(&numbers, number);
+	return 0;
+}
+
+SEC("?kprobe")
+int on_sleep(void *ctx)
+{
+	if (bpf_get_current_pid_tgid() >> 32 == target_pid)
+		__sync_fetch_and_add(&sleeps, 1);
+	return 0;
 }
