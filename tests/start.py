@@ -73,7 +73,6 @@ LIVE = (
         "execsnoop.views.data",
         "snoopkit._core",
         "snoopkit.attach",
-        "snoopkit.btf_check",
         "snoopkit.elf",
         "snoopkit.document",
         "snoopkit.features",

@@ -184,7 +184,7 @@ class Trace:
         buffer_bytes: int | None = None,
         transport: str | None = None,
     ) -> None:
-        package = snoopkit.Package.read(package_path())
+        package = snoopkit.Package.read(package_path(), trusted=True)
         self._filter = _filter(where)
         self._redactor = _redactor(redact_rules) if redact else None
         wanted = {*columns, *(self._filter.columns if self._filter else ())}

@@ -172,12 +172,12 @@ class Elf:
         """The first section of that name."""
         return self._by_name.get(name)
 
-    def btf(self) -> Btf:
-        """The object's types, checked. PackageError for one that has none."""
+    def btf(self, trusted: bool = False) -> Btf:
+        """The object's types, checked unless they are trusted. PackageError for one that has none."""
         section = self.section(".BTF")
         if section is None:
             raise PackageError("ELF: the object has no .BTF section", hint="compile it with clang -g")
-        return Btf.parse(section.data)
+        return Btf.parse(section.data, trusted)
 
     def programs(self) -> list[Symbol]:
         """The entry points: functions outside .text, which holds what they call."""

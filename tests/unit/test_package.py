@@ -71,6 +71,15 @@ def test_reads_the_shipped_package() -> None:
     assert {spec.struct.name for spec in found.event_specs} >= {"exec_event", "exit_event"}
 
 
+def test_a_trusted_package_reads_the_same() -> None:
+    checked, trusted = Package.read(SHIPPED), Package.read(SHIPPED, trusted=True)
+    for name in vars(checked).keys() - {"elf", "btf"}:
+        assert repr(getattr(trusted, name)) == repr(getattr(checked, name)), name
+    for data in (b"", b"{}", SHIPPED.read_bytes()[:-2], SHIPPED.read_bytes().replace(b"eJ", b"eK", 1)):
+        with pytest.raises(PackageError):
+            Package.read(data, trusted=True)
+
+
 def test_reads_paths_files_and_bytes(tmp_path: Path) -> None:
     data = packed(*sample())
     (tmp_path / "package.json").write_bytes(data)
