@@ -1,23 +1,25 @@
 #!/bin/sh
 # Inside the VM, as root: runs tests and ends with pytest's exit status.
-#   guest.sh CHECKOUT RESULTS SECONDS PYTEST-ARGUMENTS…
+#   guest.sh CHECKOUT BOOT RESULTS SECONDS PYTEST-ARGUMENTS…
 # virtme-ng's root is the host's over 9p, and asks the host about every file anew; importing pytest takes 30 s there.
 # The same root is therefore mounted once more with a cache, and takes its place, for every process that is there, the
 # kernel's own among them: to the tests it is the machine's root. It can't be written to; /tmp can.
 set -eu
-checkout=$1 results=$2 seconds=$3
-shift 3
+checkout=$1 boot=$2 results=$3 seconds=$4
+shift 4
 
 mount --make-rprivate /
 root=/run/root
 mkdir -p "$root"
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,access=any,cache=loose,msize=512000 cached_root "$root"
-mkdir /run/checkout
-mount --bind "$root$checkout" /run/checkout # it may be below what is covered next
+mkdir /run/checkout /run/boot
+mount --bind "$root$checkout" /run/checkout # they may be below what is covered next
+mount --bind "$root$boot" /run/boot
 for folder in proc sys dev; do mount --rbind "/$folder" "$root/$folder"; done
 for folder in tmp var/tmp run; do mount -t tmpfs tmpfs "$root/$folder"; done
 mkdir -p "$root$checkout" "$root/run/results"
 mount --bind /run/checkout "$root$checkout"
+mount --bind /run/boot "$root/boot" # there is the kernel's configuration
 mount --bind "$results" "$root/run/results"
 cd "$root"
 pivot_root . mnt

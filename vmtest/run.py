@@ -2,7 +2,8 @@
 
     run.py [--kernel VERSION]... [PYTEST ARGUMENTS]
 
-Exit status: 0 if pytest ended with 0 on every kernel, 1 if not. The last line is pytest's own count on the last one.
+Two kernels run at once. Exit status: 0 if pytest ended with 0 on every kernel, 1 if not. As each ends, its name and
+pytest's own count are told.
 """
 
 from __future__ import annotations
@@ -139,8 +140,9 @@ def fetched(kernel: dict[str, Any]) -> Path:
 
 
 def command(image: Path, results: Path, seconds: int, arguments: list[str]) -> list[str]:
-    """What boots `image` and runs the tests there. timeout(1) leads the process group, and ends it if we can't."""
-    guest = ["sh", str(HERE / "guest.sh"), str(TOP), str(results), str(seconds), *arguments]
+    """What boots `image`, which stands beside its configuration, and runs the tests there. timeout(1) leads the process
+    group, and ends it if we can't."""
+    guest = ["sh", HERE / "guest.sh", TOP, image.parent, results, seconds, *arguments]
     root = "local,id=cached_root,path=/,security_model=none,readonly=on,multidevs=remap"
     qemu = ["-pidfile", str(results / "qemu.pid"), "-fsdev", root]
     qemu += ["-device", "virtio-9p-pci,fsdev=cached_root,mount_tag=cached_root"]
@@ -161,7 +163,7 @@ def command(image: Path, results: Path, seconds: int, arguments: list[str]) -> l
             "--rwdir",
             str(results),
         ),
-        *(f"--qemu-opts={shlex.join(qemu)}", "--exec", shlex.join(guest)),
+        *(f"--qemu-opts={shlex.join(qemu)}", "--exec", shlex.join(map(str, guest))),
     ]
 
 
@@ -181,69 +183,138 @@ def status_of(console: str) -> int | None:
 
 
 class Output:
-    """A file that grows in the guest, shown here meanwhile."""
+    """A file that grows in the guest, shown here meanwhile: by whole lines where `sign` stands before each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sign: str = "") -> None:
         self.path = path
+        self.sign = sign
         self.shown_bytes = 0
 
-    def show(self) -> bool:
-        """Whether there is anything yet."""
-        if self.path.exists():
+    def show(self, is_whole: bool = False) -> bool:
+        """Whether there is anything yet; with `is_whole` the last line needs no end."""
+        try:
             with self.path.open("rb") as file:
                 file.seek(self.shown_bytes)
                 data = file.read()
-            self.shown_bytes += len(data)
-            sys.stdout.write(data.decode(errors="replace"))
-            sys.stdout.flush()
+        except FileNotFoundError:
+            return False
+        if self.sign and not is_whole:
+            data = data[: data.rfind(b"\n") + 1]
+        self.shown_bytes += len(data)
+        text = data.decode(errors="replace")
+        if self.sign:
+            text = "".join(f"{self.sign}{line}\n" for line in text.splitlines())
+        sys.stdout.write(text)
+        sys.stdout.flush()
         return self.shown_bytes > 0
 
+    def last_line(self) -> str:
+        """What pytest says in the end."""
+        lines = self.path.read_text(errors="replace").split("\n") if self.path.exists() else []
+        return next((line for line in reversed(lines) if line.strip()), "nothing")
 
-def boot(image: Path, results: Path, seconds: int, arguments: list[str]) -> None:
-    """Raises Failure unless pytest ended with 0 in the guest."""
+
+class Guest:
+    """A kernel that boots, and the tests on it. Whoever made it must call `end`."""
+
+    def __init__(self, version: str, process: subprocess.Popen[bytes], results: Path, sign: str = "") -> None:
+        self.version = version
+        self.output = Output(results / "output.txt", sign)
+        self._process = process
+        self._console = results / "console.log"
+        self._pid_file = results / "qemu.pid"
+        self._began = time.monotonic()
+        self._ended: float | None = None
+
+    def is_done(self) -> bool:
+        """Whether pytest ended, with 0; shows what it said since. Failure for any other end."""
+        is_off = self._process.poll() is not None
+        now = time.monotonic()
+        if not self.output.show(is_off) and now - self._began > BOOT_SECONDS:
+            raise Failure(f"no sign of the guest within {BOOT_SECONDS} s; {last_words(self._console)}")
+        status = status_of(self._console.read_text(errors="replace"))
+        if status is None and not is_off:
+            return False
+        self._ended = self._ended or now
+        if not is_off and now - self._ended <= POWER_OFF_SECONDS:
+            return False
+        if status is None:
+            raise Failure(f"the guest came to no end; {last_words(self._console)}")
+        if status:
+            raise Failure(f"pytest ended with {status}" if status != 124 else "the tests took too long")
+        return True
+
+    def end(self) -> None:
+        """No QEMU of ours is left, whatever happened before."""
+        try:
+            pid = int(self._pid_file.read_text())
+            if "qemu" in Path(f"/proc/{pid}/comm").read_text():
+                os.kill(pid, signal.SIGTERM)
+                self._process.wait(5)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            pass  # it has gone, was never there, or doesn't listen
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)  # timeout(1) hands it to its whole group
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+
+def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) -> Guest:
+    results = CACHE / "results" / kernel["version"]
+    folder = fetched(kernel)
+    (image,) = (folder / "boot").glob("vmlinuz-*")
     shutil.rmtree(results, ignore_errors=True)
     (results / "home").mkdir(parents=True)
     compile_programs(results / "programs")
-    console = results / "console.log"
+    say(f"booting {folder.name}, without KVM; console and output are kept in {results}")
     environment = {
         **os.environ,
         "PATH": f"{TOP}/.venv/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
         "HOME": str(results / "home"),
         "TMPDIR": str(results / "home"),
     }
-    with console.open("wb") as log:
+    with (results / "console.log").open("wb") as log:
         process = subprocess.Popen(
-            command(image, results, seconds, arguments),
+            command(image, results, seconds, arguments or kernel["tests"]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=results,
             env=environment,
         )
+    return Guest(kernel["version"], process, results, sign)
+
+
+def run(chosen: list[dict[str, Any]], abreast: int, seconds: int, arguments: list[str]) -> dict[str, str]:
+    """How it ended on each kernel, by its version; "" where pytest ended with 0."""
+    waiting, running, ends = chosen[:], list[Guest](), dict[str, str]()
     try:
-        watch(process, console, Output(results / "output.txt"))
+        while waiting or running:
+            if waiting and len(running) < abreast:
+                kernel = waiting.pop(0)
+                sign = f"{kernel['version']}: " if len(chosen) > 1 else ""
+                try:
+                    running.append(boot(kernel, seconds, arguments, sign))
+                except (Failure, subprocess.CalledProcessError) as failure:
+                    ends[kernel["version"]] = str(failure)
+            for guest in running[:]:
+                try:
+                    if not guest.is_done():
+                        continue
+                    ends[guest.version] = ""
+                except Failure as failure:
+                    ends[guest.version] = str(failure)
+                running.remove(guest)
+                guest.end()
+                say(f"{guest.version}: {ends[guest.version] or guest.output.last_line()}")
+            time.sleep(0.5)
     finally:
-        end(process, results / "qemu.pid")
-
-
-def watch(process: subprocess.Popen[bytes], console: Path, output: Output) -> None:
-    started = time.monotonic()
-    ended = None
-    while process.poll() is None:
-        time.sleep(0.5)
-        now = time.monotonic()
-        if not output.show() and now - started > BOOT_SECONDS:
-            raise Failure(f"no sign of the guest within {BOOT_SECONDS} s; {last_words(console)}")
-        if ended is None and status_of(console.read_text(errors="replace")) is not None:
-            ended = now
-        if ended is not None and now - ended > POWER_OFF_SECONDS:
-            break
-    output.show()
-    status = status_of(console.read_text(errors="replace"))
-    if status is None:
-        raise Failure(f"the guest came to no end; {last_words(console)}")
-    if status:
-        raise Failure(f"pytest ended with {status}" if status != 124 else "the tests took too long")
+        for guest in running:
+            guest.end()
+    return ends
 
 
 def last_words(console: Path) -> str:
@@ -251,33 +322,17 @@ def last_words(console: Path) -> str:
     return "\n    ".join([f"the end of {console}:", *lines])
 
 
-def end(process: subprocess.Popen[bytes], pid_file: Path) -> None:
-    """No QEMU of ours is left, whatever happened before."""
-    try:
-        pid = int(pid_file.read_text())
-        if "qemu" in Path(f"/proc/{pid}/comm").read_text():
-            os.kill(pid, signal.SIGTERM)
-            process.wait(5)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        pass  # it has gone, was never there, or doesn't listen
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)  # timeout(1) hands it to its whole group
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 def main() -> int:
     every = kernels()
+    versions = [kernel["version"] for kernel in every]
     parser = argparse.ArgumentParser(description="Runs kernel tests on other kernels, booted under QEMU.")
     parser.add_argument(
         "--kernel",
         action="append",
-        choices=[kernel["version"] for kernel in every],
+        choices=versions,
         help="only this one; may be given more than once",
     )
+    parser.add_argument("--abreast", type=int, default=2, help="how many kernels run at once (default: 2)")
     parser.add_argument("--seconds", type=int, default=TEST_SECONDS, help="for the tests of one kernel")
     chosen, arguments = parser.parse_known_args()
     if os.uname().machine != "x86_64":
@@ -288,23 +343,12 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
-    failed = []
-    for kernel in every:
-        version = kernel["version"]
-        if chosen.kernel and version not in chosen.kernel:
-            continue
-        results = CACHE / "results" / version
-        try:
-            folder = fetched(kernel)
-            say(f"booting {folder.name}, without KVM; console and output are kept in {results}")
-            (image,) = (folder / "boot").glob("vmlinuz-*")
-            boot(image, results, chosen.seconds, arguments or kernel["tests"])
-        except (Failure, subprocess.CalledProcessError) as failure:
-            failed.append(version)
-            say(f"{version}: {failure}")
-    if failed:
-        say(f"failed on {', '.join(failed)}")
-    return 1 if failed else 0
+    kernels_chosen = [kernel for kernel in every if kernel["version"] in (chosen.kernel or versions)]
+    ends = run(kernels_chosen, max(chosen.abreast, 1), chosen.seconds, arguments)
+    for version, failure in ends.items():
+        if failure:
+            say(f"failed on {version}: {failure}")
+    return 1 if any(ends.values()) else 0
 
 
 if __name__ == "__main__":

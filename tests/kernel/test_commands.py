@@ -279,10 +279,15 @@ def test_a_closed_pipe_is_noticed_without_an_event(tools: dict[str, str]) -> Non
         assert process.returncode == 0
 
 
-def test_head_ends_it(tools: dict[str, str]) -> None:
-    line = f"{shlex.quote(EXECSNOOP[0])} --json; echo status=$? >&2"
+@pytest.mark.parametrize("messages_too", [False, True])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_head_ends_it(tools: dict[str, str], messages_too: bool, unbuffered: str) -> None:
+    line = f"{shlex.quote(EXECSNOOP[0])} --json {'2>&1' if messages_too else ''}; echo status=$? >&2"
     process = subprocess.Popen(
-        ["sh", "-c", f"({line}) | head -1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ["sh", "-c", f"({line}) | head -1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     try:
         for _ in range(100):

@@ -57,8 +57,12 @@ def expected(leaves: str, marker: str, index: int, size_bytes: int, pieces: int)
 
 @pytest.mark.parametrize(
     ("options", "each", "size_bytes", "pieces"),
-    [((), 8_000, 1_200, 1), (("-x",), 8_000, 1_200, 1), ((), 5_000, 64, 29)],
-    ids=["1.2 KB", "failed execs too", "32 arguments"],
+    [
+        pytest.param((), 8_000, 1_200, 1, id="1.2 KB", marks=pytest.mark.heavy),
+        pytest.param(("-x",), 8_000, 1_200, 1, id="failed execs too", marks=pytest.mark.heavy),
+        pytest.param((), 5_000, 64, 29, id="32 arguments", marks=pytest.mark.heavy),
+        pytest.param(("-x",), 300, 1_200, 8, id="a small one"),
+    ],
 )
 def test_nothing_is_missed(
     programs: dict[str, str],

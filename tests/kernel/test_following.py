@@ -176,12 +176,15 @@ def test_a_trace_that_fails_leaves_the_command_alone(tmp_path: Path) -> None:
     assert "execsnoop: error: /dev/full: No space left on device\n" in result.stderr
 
 
-def test_who_closes_the_pipe_gets_no_more_and_the_command_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_closes_the_pipe_gets_no_more_and_the_command_goes_on(tmp_path: Path, unbuffered: str) -> None:
+    """Python would fail to flush what it has of our messages."""
     done = tmp_path / "done"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     line = (
         f'{EXECSNOOP[0]} -- sh -c "sleep 0.5; touch {done}; exit 4" 2>&1 | head -1; exit ${{PIPESTATUS[0]}}'
     )
-    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=60)
     assert result.returncode == 4 and done.exists() and result.stdout.startswith("TIME ")
 
 
@@ -389,20 +392,21 @@ def children(pid: int) -> list[int]:
 
 # --- a subtree --------------------------------------------------------------------------------------------
 
-TREE = "sh -c 'sh -c \"read a; /bin/echo deep; exit 2\"; /bin/echo middle; exit 3'; exit 4"
+TREE = "sh -c 'sh -c \"echo >&4; read a; /bin/echo deep; exit 2\"; /bin/echo middle; exit 3'; exit 4"
 
 
 @pytest.mark.parametrize("before", [[], IN_NAMESPACE], ids=["", "in a pid namespace"])
 def test_a_subtree_with_who_was_there(bystanders: None, before: list[str], tmp_path: Path) -> None:
     """In the namespace the pid is the one there, and so is everything else: a shell there starts both."""
-    fifo, path = tmp_path / "fifo", tmp_path / "events"
+    fifo, ready, path = tmp_path / "fifo", tmp_path / "ready", tmp_path / "events"
     os.mkfifo(fifo)
+    os.mkfifo(ready)
     inner = f"""
-        exec 3<>{fifo}
+        exec 3<>{fifo} 4<>{ready}
         sh -c {json.dumps(TREE.replace("$", chr(92) + "$"))} <{fifo} & pid=$!
-        sleep 0.3
-        {EXECSNOOP[0]} --json -o {path} --existing --subtree $pid & tracer=$!
-        sleep 2
+        read there <&4
+        {EXECSNOOP[0]} --json -o {path} --existing --ready-fd 4 --subtree $pid & tracer=$!
+        read begun <&4
         echo go >&3
         wait $tracer
     """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -54,18 +56,25 @@ def test_the_status_is_the_guests(runner: ModuleType) -> None:
     assert runner.status_of("Kernel panic - not syncing") is None
 
 
+def guest(runner: ModuleType, folder: Path, script: str, sign: str = "") -> Any:
+    """A shell in a guest's place, which writes its output and its console."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "console.log").open("wb") as log:
+        process = subprocess.Popen(["sh", "-c", script], cwd=folder, stdout=log)
+    return runner.Guest(folder.name, process, folder, sign)
+
+
 def ended(runner: ModuleType, tmp_path: Path, script: str) -> str:
     """What is said of a guest that does this; "" if all went well."""
-    console, output = tmp_path / "console.log", tmp_path / "output.txt"
-    with console.open("wb") as log:
-        process = subprocess.Popen(["sh", "-c", script], cwd=tmp_path, stdout=log)
+    one = guest(runner, tmp_path, script)
     try:
-        runner.watch(process, console, runner.Output(output))
+        while not one.is_done():
+            time.sleep(0.01)
     except runner.Failure as failure:
         return str(failure)
     finally:
-        runner.end(process, tmp_path / "qemu.pid")
-        assert process.returncode is not None
+        one.end()
+        assert one._process.returncode is not None
     return ""
 
 
@@ -96,14 +105,62 @@ def test_every_end_is_told(
         assert capsys.readouterr().out == "3 passed\n"
 
 
+def test_two_run_at_once_and_each_line_says_whose(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the first two waits for the other; the third begins when there is room."""
+    monkeypatch.setattr(runner, "BOOT_SECONDS", 30.0)
+    waits = "until test -e ../{}/output.txt; do sleep 0.01; done"
+    scripts = {
+        "a": f"{waits.format('b')}; printf '.\\n..' >output.txt; echo ' 3 passed' >>output.txt",
+        "b": f"echo .F >output.txt; {waits.format('a')}; echo 1 failed >>output.txt",
+        "c": "test -s ../a/console.log || test -s ../b/console.log && echo 2 passed >output.txt",
+    }
+    statuses = {"a": 0, "b": 1, "c": 0}
+
+    def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) -> Any:
+        name = kernel["version"]
+        script = f"{scripts[name]}; echo script exited with code {statuses[name]}"
+        return guest(runner, tmp_path / name, script, sign)
+
+    monkeypatch.setattr(runner, "boot", boot)
+    ends = runner.run([{"version": name} for name in scripts], 2, 5, [])
+    assert ends == {"a": "", "b": "pytest ended with 1", "c": ""}
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert {name: [line[3:] for line in lines if line.startswith(f"{name}: ")] for name in scripts} == {
+        "a": [".", ".. 3 passed"],
+        "b": [".F", "1 failed"],
+        "c": ["2 passed"],
+    }
+    assert len(lines) == 5
+    assert "vmtest: a: .. 3 passed\n" in told.err and "vmtest: b: pytest ended with 1\n" in told.err
+
+
+def test_whatever_happens_none_is_left(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) -> Any:
+        if made:
+            raise SystemExit(128 + 15)
+        made.append(guest(runner, tmp_path / "a", "exec sleep 60", sign))
+        return made[0]
+
+    monkeypatch.setattr(runner, "boot", boot)
+    with pytest.raises(SystemExit):
+        runner.run([{"version": "a"}, {"version": "b"}], 2, 5, [])
+    assert made[0]._process.returncode is not None
+
+
 def test_only_a_qemu_is_ended_by_the_number_in_its_file(runner: ModuleType, tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    done = subprocess.Popen(["true"])
+    one = guest(runner, tmp_path, "true")
     try:
         (tmp_path / "qemu.pid").write_text(f"{other.pid}\n")
-        runner.end(done, tmp_path / "qemu.pid")
+        one.end()
         assert other.poll() is None
     finally:
         other.kill()
         other.communicate()
-        done.wait()

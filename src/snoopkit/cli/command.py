@@ -30,8 +30,7 @@ def command(
             try:
                 return run(sys.argv[1:] if argv is None else argv) or DONE
             except BrokenPipeError:
-                # Whoever read our data has seen enough. Python would complain once more when it flushes.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                _leave_unread()
                 return DONE
             except KeyboardInterrupt:
                 print(f"{name}: interrupted", file=sys.stderr)
@@ -48,6 +47,15 @@ def command(
         return main
 
     return wrap
+
+
+def _leave_unread() -> None:
+    """Whoever read our data, or our messages, has seen enough. Python would still flush them when it ends, and fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report(name: str, error: BaseException) -> None:
