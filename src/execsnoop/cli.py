@@ -100,13 +100,13 @@ def _show(live: snoopkit.Live, command: Command | None = None) -> int:
     if settle is None:
         is_watched = not views.waits(options) and live.output.is_terminal
         settle = 0.0 if is_watched else SETTLE_SECONDS
-    hides = redact.is_on(options, "recording" if live.output.is_file else "live")
+    output = redact.kind(live.output)
     source = Trace(
         command,
         subtree=options.subtree,
         linger=not options.no_linger,
         where=selection.where(options),
-        redact=hides,
+        redact=redact.is_on(options, output),
         redact_rules=options.redact_rule or (),
         failed=options.failed,
         existing=options.existing,
@@ -115,11 +115,9 @@ def _show(live: snoopkit.Live, command: Command | None = None) -> int:
         buffer_bytes=options.buffer_size,
         transport=options.transport,
     )
-    if hides and not redact.is_on(options, "live") and not options.quiet:
-        print(
-            "execsnoop: secrets in arguments are hidden, as the output is a file; --no-redact keeps them",
-            file=sys.stderr,
-        )
+    note = redact.note(options, output)
+    if note:
+        print(f"execsnoop: {note}", file=sys.stderr)
     return live.run(source, views.writer(options, live.output.fd))
 
 

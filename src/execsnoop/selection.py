@@ -128,5 +128,10 @@ def _in_container(name: str) -> str:
     from .filters import quoted
     from .identity import may_be_id
 
+    if not name:
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError("a container has a name, or an id")
+
     named = f"container.name == {quoted(name)}"
     return f'{named} or container.id ~ "^{name}"' if may_be_id(name) else named

@@ -224,12 +224,13 @@ def test_secrets_are_hidden_everywhere(programs: dict[str, str], marker: str) ->
 class TestClassicFlags:
     """Each against libbpf-tools' own execsnoop, on the same workload. Theirs are about execs alone."""
 
-    def run(self, flags: Sequence[str], marker: str) -> tuple[list[str], list[str]]:
+    def run(self, flags: Sequence[str], marker: str, group: str = "") -> tuple[list[str], list[str]]:
         """The second arguments of the execs that theirs shows, and that ours does."""
         where = selection.where(cli.parser().parse_args([*flags]))
         script = (
             f"sleep 0 {marker[:6]} 2>/dev/null; env true a-{marker}; env false b-{marker}; : c-{marker};"
-            f"setpriv --reuid 1234 --clear-groups env true d-{marker}; :"
+            f"setpriv --reuid 1234 --clear-groups env true d-{marker};"
+            f"""test -z "{group}" || sh -c 'echo $$ >{group}/cgroup.procs; sleep 0; env true e-{marker}; :'; :"""
         )
         with subprocess.Popen(
             ["stdbuf", "-oL", CLASSIC, *flags], stdout=subprocess.PIPE, text=True
@@ -249,6 +250,12 @@ class TestClassicFlags:
     def test_the_same_execs(self, flags: list[str], marker: str) -> None:
         theirs, ours = self.run(flags, marker)
         assert theirs == ours and ours
+
+    def test_the_same_control_group(self, group: str, marker: str) -> None:
+        if not group:
+            return  # theirs knows those of version 2
+        theirs, ours = self.run(["-c", str(Path(group).parent)], marker, group)
+        assert theirs == ours == ["e", "e"], "a group below it included"
 
     def test_theirs_looks_for_a_line_in_the_name(self, marker: str) -> None:
         theirs, ours = self.run(["-l", f"b-{marker}"], marker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_in_a_fifo_they_stay(tmp_path: Path) -> None:
         messages = run("--json", "-o", str(fifo), *COMMAND)
         text, _ = reader.communicate(timeout=60)
     assert "hunter2" in text and "secrets" not in messages
+
+
+def test_in_a_socket_they_are_hidden() -> None:
+    """A service's output, which goes to the journal, is one."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        run("--json", *COMMAND, output=theirs.fileno())
+        text = ours.recv(1 << 20).decode()
+    assert "hunter2" not in text and "[redacted]" in text and NOTE.replace("a file", "a socket") in text
 
 
 def test_on_a_terminal_they_stay() -> None:

@@ -27,6 +27,7 @@ def text(*options: str) -> str | None:
         ("-c a/b", 'cgroup in "/a/b"'),
         ("--container 0123456789ab", 'container.name == "0123456789ab" or container.id ~ "^0123456789ab"'),
         ("--container web", 'container.name == "web"'),
+        ("--container facade", 'container.name == "facade" or container.id ~ "^facade"'),
         ("--container abc", 'container.name == "abc"'),
         ("--failed-only", 'status != 0 or type == "exec_failed"'),
         ("--min-duration 1.5s", "duration >= 1.5s"),
@@ -56,6 +57,7 @@ def test_a_cgroup_may_be_named_by_its_folder() -> None:
         ("--where uid=3", "argument --where: '=' has no meaning here; is it '=='?\n  uid=3\n     ^"),
         ("-u rooot", "argument -u/--uid: uid: there is no user 'rooot'; did you mean root?"),
         ("--pid x", "argument --pid: pid is compared with a whole number"),
+        ("--container=", "argument --container: a container has a name, or an id"),
         ("--min-duration 1", "argument --min-duration: duration: say the unit; there are ns us ms s m h d"),
     ],
 )

@@ -6,7 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["MARK", "add_options", "is_on", "is_on_by_default"]
+    from snoopkit.render import Output
+
+__all__ = ["MARK", "add_options", "is_on", "is_on_by_default", "kind", "note"]
 
 MARK = "[redacted]"
 """What stands for a secret."""
@@ -19,7 +21,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         "--redact",
         action="store_true",
         default=None,
-        help="hide passwords, tokens and keys in arguments (default: in a file; not on a terminal or in a pipe)",
+        help="hide passwords, tokens and keys in arguments (default: where the output is a file or a socket)",
     )
     group.add_argument(
         "--no-redact", action="store_false", dest="redact", default=None, help="keep them, in a file too"
@@ -41,6 +43,21 @@ def is_on(options: argparse.Namespace, output: str) -> bool:
     return bool(options.redact)
 
 
+def kind(output: Output) -> str:
+    """What sort of output that is, for `is_on`."""
+    if output.is_file:
+        return "recording"
+    return "network" if output.is_socket else "live"
+
+
+def note(options: argparse.Namespace, output: str) -> str | None:
+    """What to say where secrets are hidden though nobody asked for it."""
+    if options.quiet or not is_on(options, output) or is_on(options, "live"):
+        return None
+    what = "a file" if output == "recording" else "a socket"
+    return f"secrets in arguments are hidden, as the output is {what}; --no-redact keeps them"
+
+
 def _rule(text: str) -> str:
     from argparse import ArgumentTypeError
 
@@ -55,5 +72,5 @@ def _rule(text: str) -> str:
 
 def is_on_by_default(output: str) -> bool:
     """Whether secrets are hidden where nobody says so, in an output that is `live` (a terminal, a pipe), a `recording`
-    (a file, whoever opened it), or goes over the `network`."""
+    (a file, whoever opened it), or goes over the `network` (a socket, be it the journal's)."""
     return output != "live"

@@ -41,8 +41,9 @@ class Output:
         self._socket = None
         state = os.fstat(self.fd)
         self.is_file = stat.S_ISREG(state.st_mode)
-        self._may_block = self.is_terminal or stat.S_ISFIFO(state.st_mode) or stat.S_ISSOCK(state.st_mode)
-        if stat.S_ISSOCK(state.st_mode):
+        self.is_socket = stat.S_ISSOCK(state.st_mode)
+        self._may_block = self.is_terminal or stat.S_ISFIFO(state.st_mode) or self.is_socket
+        if self.is_socket:
             import socket
 
             self._socket = socket.socket(fileno=os.dup(self.fd))
