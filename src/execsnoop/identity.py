@@ -4,11 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     Container = dict[str, str | None]
 
-__all__ = ["container", "is_id", "may_be_id", "path"]
+__all__ = ["container", "hierarchies", "is_id", "may_be_id", "missing_groups", "path"]
 
 _HEX = frozenset("0123456789abcdef")
 _ID_DIGITS = 64
@@ -28,6 +28,31 @@ _PARENTS = {"docker": "docker", "libpod_parent": "podman", "lxc": "lxc"}
 def path(names: Sequence[str]) -> str:
     """The path of which these are the names from the leaf to the root."""
     return "/" + "/".join(reversed(names))
+
+
+def hierarchies() -> list[tuple[str, str]]:
+    """Where control groups are mounted, and which of them that folder is."""
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split() for line in file]
+    return [
+        (fields[4], fields[3]) for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")
+    ]
+
+
+def missing_groups(paths: Iterable[str]) -> list[str]:
+    """A sentence for each control group that would be in a hierarchy that is mounted here, but isn't."""
+    import os
+
+    found = []
+    for path in paths:
+        folders = [
+            folder + path.removeprefix(root.rstrip("/"))
+            for folder, root in hierarchies()
+            if f"{path}/".startswith(f"{root.rstrip('/')}/")
+        ]
+        if folders and not any(map(os.path.isdir, folders)):
+            found.append(f"no control group {path!r} is there: its processes are shown once it is")
+    return found
 
 
 def container(*paths: Sequence[str]) -> Container | None:

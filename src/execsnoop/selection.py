@@ -111,14 +111,11 @@ def _hierarchy_path(path: str) -> str:
     """A control group's path in its hierarchy, also if it was given as the path of its folder."""
     from os.path import commonpath
 
+    from .identity import hierarchies
+
     if not path.startswith("/"):
         return f"/{path}"
-    with open("/proc/self/mountinfo") as file:
-        mounts = [line.split() for line in file]
-    roots = {
-        fields[4]: fields[3] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")
-    }
-    for folder, root in roots.items():
+    for folder, root in hierarchies():
         if commonpath((folder, path)) == folder:
             return f"{root.rstrip('/')}/{path[len(folder) :].strip('/')}"
     return path

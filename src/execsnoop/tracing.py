@@ -133,6 +133,16 @@ def _containers(groups: dict[str, bool]) -> Containers | None:
     return Containers()
 
 
+def _missing(where: Filter, containers: Containers) -> list[str]:
+    """What a filter asks for that isn't there yet."""
+    from .identity import missing_groups
+
+    return [
+        *missing_groups(where.cgroups),
+        *(containers.missing(where.containers) if where.containers else ()),
+    ]
+
+
 def _redactor(rules: Iterable[str]) -> Redactor:
     from .redact.redactor import Redactor
 
@@ -239,8 +249,8 @@ class Trace:
                 if self._following is not None:
                     older = list(filter(self._following.began_before, older))
                 self._pending = [*self._wanted(older), *self._feed(records)][::-1]
-            if containers is not None and self._filter is not None and self._filter.containers:
-                self._warnings = containers.missing(self._filter.containers)
+            if containers is not None and self._filter is not None:
+                self._warnings = _missing(self._filter, containers)
             if to_follow is not None:
                 to_follow.release()
         except BaseException:

@@ -252,6 +252,10 @@ def test_any_text_can_be_quoted(text: str) -> None:
 
 
 def test_columns_are_those_that_costly_groups_go_by() -> None:
+    asks = Filter(
+        'container.name in ("a", "b") and not container.name == "c" or cgroup in "/d/" or cgroup == "/e"'
+    )
+    assert (asks.containers, asks.cgroups) == ({"a", "b"}, {"/d", "/e"})
     assert Filter('container.id == "x" or exe in "/tmp" and duration > 1s').columns == {
         "container",
         "exe",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from execsnoop import identity
 from execsnoop.identity import container, path
 
 ID = "0123456789abcdef" * 4
@@ -39,3 +42,16 @@ def test_names_of_runtimes(text: str, expected: tuple[str, str | None] | None) -
 
 def test_either_hierarchy_tells() -> None:
     assert container([], [ID, "docker"]) == {"id": ID, "runtime": "docker"}
+
+
+def test_a_group_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "two/here/inner").mkdir(parents=True)
+    mounts = [(f"{tmp_path}/one", "/"), (f"{tmp_path}/two", "/"), (f"{tmp_path}/part", "/other/part")]
+    monkeypatch.setattr(identity, "hierarchies", lambda: mounts)
+    there = ["/", "/here", "/here/inner"]
+    (tmp_path / "part/inner").mkdir(parents=True)
+    assert identity.missing_groups([*there, "/other/part", "/other/part/inner"]) == []
+    said = ["no control group '/nope' is there: its processes are shown once it is"]
+    assert identity.missing_groups(["/nope"]) == said
+    monkeypatch.setattr(identity, "hierarchies", lambda: mounts[2:])
+    assert identity.missing_groups(["/nope"]) == [], "nobody here can tell"

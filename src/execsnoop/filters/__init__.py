@@ -23,8 +23,8 @@ __all__ = ["Filter", "FilterError", "quoted"]
 
 class Filter:
     """`matches(event)` says whether an event is wanted; notices of loss always are. `columns` are the keys of
-    `COLUMNS` that it reads, `kernel_options` what the package is told to leave out already, `containers` the names of
-    those that it asks for.
+    `COLUMNS` that it reads, `kernel_options` what the package is told to leave out already, `containers` and `cgroups`
+    the names and paths of those that it asks for.
 
     Raises FilterError, a ValueError, for a text that is no filter.
     """
@@ -35,6 +35,7 @@ class Filter:
         self.columns = frozenset(key.column for key in root.all_keys())
         self.kernel_options = bounds(root).options()
         self.containers = wanted(root, "container.name")
+        self.cgroups = wanted(root, "cgroup")
         self._test = root.test()
 
     def matches(self, event: ProcessEvent) -> bool:

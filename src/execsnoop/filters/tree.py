@@ -198,11 +198,13 @@ class Matching(_OfKey):
 
 
 def wanted(node: Node, key: str) -> frozenset[Any]:
-    """The values of a key by which a filter asks for events, in whichever of its parts."""
+    """The values, or folders, of a key by which a filter asks for events, in whichever of its parts."""
     if isinstance(node, _Joined):
         return frozenset().union(*(wanted(part, key) for part in node.parts))
     if isinstance(node, Comparison) and node.key.name == key and node.sign == "==":
         return frozenset([node.other]) if isinstance(node.other, (int, str)) else frozenset()
     if isinstance(node, Membership) and node.key.name == key and node.is_in:
         return node.values
+    if isinstance(node, Under) and node.key.name == key and node.is_in:
+        return frozenset([node.folder or "/"])
     return frozenset()
