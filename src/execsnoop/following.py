@@ -7,7 +7,6 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 import snoopkit
 
 from .family import Family
-from .snapshot import LIST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from .command import Command
     from .model import ProcessEvent
+    from .snapshot import Listing
 
 __all__ = ["Following"]
 
@@ -26,16 +26,14 @@ _LOOK_NS = 2_000_000_000
 
 class Following:
     """The family of a `command`, which is held and not released here, or of the process that has the pid `subtree` in
-    our pid namespace. `snoop` has all hooks attached by now, and can run LIST.
+    our pid namespace. `listing` is that of a run which has all hooks attached by now.
 
     It ends with the last of the family; without `linger`, with the command itself.
     """
 
-    def __init__(
-        self, snoop: snoopkit.Snoop, command: Command | None, subtree: int | None, linger: bool
-    ) -> None:
+    def __init__(self, listing: Listing, command: Command | None, subtree: int | None, linger: bool) -> None:
         self.command = command
-        self._snoop = snoop
+        self._listing = listing
         self._linger = linger
         attached_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         pid = command.hold() if command is not None else subtree
@@ -48,7 +46,7 @@ class Following:
 
     def _list(self) -> tuple[int, list[Any]]:
         self._listed_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        return self._listed_ns, self._snoop.iterate(LIST).events()
+        return self._listed_ns, self._listing.read()
 
     def select(self, events: Iterable[ProcessEvent], now_ns: int) -> list[ProcessEvent]:
         """The family's events; `now_ns` is the stream's time."""

@@ -83,7 +83,7 @@ _MARKS = ("incomplete", "raw")
 _KEYS = {
     "exec": _EVERY_LINE + _PROCESS + _EXEC,
     "exec_failed": _EVERY_LINE + _PROCESS + _FAILED,
-    "existing": _EVERY_LINE + _PROCESS + ("argv", "exe", "cwd"),
+    "existing": _EVERY_LINE + _PROCESS + ("argv", *_INHERITED, "exe", "cwd"),
     "exit": _EVERY_LINE + _PROCESS + _EXIT + ("argv", *_INHERITED),
     "fork": _EVERY_LINE + _PROCESS + _FORK,
     "lost": _EVERY_LINE + _LOST,

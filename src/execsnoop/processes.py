@@ -5,8 +5,6 @@ A process is (pid, start_boottime_ns), never the pid alone.
 
 from __future__ import annotations
 
-from .procfs import TICK_NS
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Identity = tuple[int, int]
@@ -18,6 +16,8 @@ __all__ = ["Command", "Processes", "Running"]
 _MAX_RUNNING = 65_536
 _MAX_ARGV_BYTES = 16 << 20
 _STRING_BYTES = 64
+# How much later than the new program's memory an exec may be told.
+_EXEC_NS = 1_000_000_000
 
 
 class Command:
@@ -59,24 +59,28 @@ class Processes:
         self._running: dict[Identity, Running] = {}
         self._argv_bytes = 0
         self._uncertain_ns = 0
-        # Those that were there before: by pid, when they began, in ticks of /proc, and their command.
-        self._older: dict[int, tuple[int, Command]] = {}
+        # Those that were there before: by pid, when they began, as exactly as that is known, and what they ran.
+        self._older: dict[int, tuple[int, Running]] = {}
+        self._older_unit_ns = 1
         self._looked_ns = 0
 
-    def found(self, pid: int, start_ticks: int, command: Command) -> None:
-        """A process was there before anything of it was seen, and ran this."""
-        self._older[pid] = (start_ticks, command)
+    def found(self, process: Identity, command: Command, inherited: bool) -> None:
+        """A process was there before anything of it was seen, and ran this, or its parent did."""
+        self._older[process[0]] = (process[1], Running(command, process[1], inherited, True))
 
-    def looked(self, boottime_ns: int) -> None:
-        """That was all that were found, and it took until then."""
+    def looked(self, boottime_ns: int, unit_ns: int = 1) -> None:
+        """That was all that were found, and it took until then; they began within `unit_ns` from the times given."""
         self._looked_ns = boottime_ns
+        self._older_unit_ns = unit_ns
 
     def execed(self, process: Identity, command: Command, boottime_ns: int) -> None:
         """A process runs this command from now on."""
         before = self._known(process)
-        if before is not None and before.is_found and boottime_ns <= self._looked_ns and before.command:
-            # What was found may be what it ran only afterwards; who inherited from it did so before.
-            before.command.argv, before.command.reason = None, "raced"
+        if before is not None and before.is_found and before.command:
+            ahead_ns = boottime_ns - self._looked_ns
+            if ahead_ns <= 0 or (ahead_ns < _EXEC_NS and before.command.argv == command.argv):
+                # What was found may be what it ran only afterwards; who inherited from it did so before.
+                before.command.argv, before.command.reason = None, "raced"
         self._set(process, Running(self._bounded(command), boottime_ns, False))
 
     def forked(self, parent: Identity, child: Identity) -> Command | None:
@@ -121,9 +125,10 @@ class Processes:
     def _known(self, process: Identity) -> Running | None:
         running = self._running.get(process)
         if running is None and self._older:
-            older = self._older.pop(process[0], None)
-            if older is not None and older[0] == process[1] // TICK_NS:
-                running = Running(older[1], process[1], False, True)
+            start_ns, found = self._older.pop(process[0], (-1, None))
+            if found is not None and start_ns == process[1] - process[1] % self._older_unit_ns:
+                running = found
+                running.since_ns = process[1]
                 self._set(process, running)
         return running
 

@@ -8,11 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TICK_NS", "Process", "arguments", "find", "processes"]
+__all__ = ["TICK_NS", "Numbers", "Process", "arguments", "find", "processes", "title"]
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """The unit of start times in /proc."""
 
+_KTHREADD = 2  # the parent of the kernel's own threads
+_PF_FORKNOEXEC = 0x00000040
 _PF_KTHREAD = 0x00200000
 _PTS_MAJORS = range(136, 144)
 _TTY_MAJOR = 4
@@ -21,7 +23,7 @@ _TTY_MAJOR = 4
 class Process:
     """A process by its open folder in /proc, which stays that process's: what is gone reads as None."""
 
-    __slots__ = ("_flags", "_folder", "comm", "pid", "ppid", "start_ticks", "state", "tty")
+    __slots__ = ("_flags", "_folder", "_threads", "comm", "pid", "ppid", "start_ticks", "state", "tty")
 
     def __init__(self, pid: int) -> None:
         """OSError if there is no such process."""
@@ -39,21 +41,32 @@ class Process:
         self.ppid = int(fields[1])
         self.tty = _tty_name(int(fields[4]))
         self._flags = int(fields[6])
+        self._threads = int(fields[17])
         self.start_ticks = int(fields[19])
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        return bool(self._flags & _PF_KTHREAD)
 
     @property
     def is_program(self) -> bool:
         """Whether it runs one: kernel threads don't, nor does what has ended."""
-        return not self._flags & _PF_KTHREAD and self.state not in "ZX"
+        return not self.is_kernel_thread and (self.state not in "ZX" or self._threads > 1)
+
+    @property
+    def is_forked_only(self) -> bool:
+        """Whether it runs what the process ran that made it."""
+        return bool(self._flags & _PF_FORKNOEXEC)
 
     def arguments(self) -> list[str] | None:
         """What stands in its memory of arguments, which it may have written over."""
         data = self.read("cmdline")
+        if not data and self._threads > 1:  # the first of them may have left before the others
+            names = (f"task/{number}/cmdline" for number in self._list("task"))
+            data = next(filter(None, map(self.read, names)), None)
         if not data:
             return None
-        # Who wrote a shorter title leaves the rest empty.
-        text = data.rstrip(b"\0") if data.endswith(b"\0\0\0") else data.removesuffix(b"\0")
-        return text.decode("utf-8", "surrogateescape").split("\0")
+        return title(data.removesuffix(b"\0").decode("utf-8", "surrogateescape").split("\0"))
 
     def ids(self) -> tuple[int, int, int, int] | None:
         """uid, gid, euid, egid."""
@@ -86,6 +99,16 @@ class Process:
         except OSError:
             return None
 
+    def _list(self, name: str) -> list[str]:
+        try:
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folder)
+        except OSError:
+            return []
+        try:
+            return os.listdir(folder)
+        finally:
+            os.close(folder)
+
     def read(self, name: str) -> bytes | None:
         try:
             file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
@@ -103,6 +126,47 @@ class Process:
 
     def close(self) -> None:
         os.close(self._folder)
+
+
+def title(argv: list[str]) -> list[str]:
+    """What stands where arguments were: who wrote a shorter title there leaves the rest empty."""
+    if argv[-2:] == ["", ""]:
+        while len(argv) > 1 and not argv[-1]:
+            argv.pop()
+    return argv
+
+
+class Numbers:
+    """Whose numbers /proc has: it may be that of another pid namespace than ours."""
+
+    def __init__(self) -> None:
+        self._are_ours = _levels() == 1
+        self.are_the_kernels = _has_kernel_threads()
+
+    def of(self, pid: int, own_pid: int) -> int | None:
+        """What a process is called there that has the number `pid` for the kernel and `own_pid` for us."""
+        if self._are_ours:
+            return own_pid or None
+        return pid if self.are_the_kernels else None
+
+
+def _has_kernel_threads() -> bool:
+    """They are in the initial pid namespace and no other."""
+    try:
+        process = Process(_KTHREADD)
+    except OSError:
+        return False
+    process.close()
+    return process.is_kernel_thread
+
+
+def _levels() -> int:
+    """How many pid namespaces this process is in, from that of /proc inwards."""
+    try:
+        with open("/proc/self/status") as file:
+            return next((len(line.split()) - 1 for line in file if line.startswith("NSpid:")), 0)
+    except OSError:
+        return 0
 
 
 def processes() -> Iterator[Process]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .containers import Containers
 
-__all__ = ["MAY_REPEAT", "UNSELECTED", "Records", "command", "set_account"]
+__all__ = ["MAY_REPEAT", "UNSELECTED", "Records", "command", "set_account", "whole_argv"]
 
 # header.flags of execsnoop.h
 _ARGV_TRUNCATED = 0x01
@@ -165,7 +165,7 @@ def command(record: Any) -> Command:
     if record.header.flags & _ARGV_UNREADABLE:
         return Command(None, 0, "unreadable")
     if record.header.flags & _ARGV_TRUNCATED:
-        whole = _whole_argv(record)
+        whole = whole_argv(record, record.pid)
         if whole is not None:
             return Command(whole, record.argv_size_bytes)
         return Command(record.argv, record.argv_captured_bytes, "truncated")
@@ -192,9 +192,10 @@ def set_account(event: ProcessEvent, record: Any, is_exact: bool) -> None:
         event.write_bytes = record.write_bytes
 
 
-def _whole_argv(record: Any) -> list[str] | None:
-    """The arguments of which a record has only the beginning, if the process still has them in its memory."""
-    data = arguments(record.pid, record.start_boottime_ns)
+def whole_argv(record: Any, pid: int) -> list[str] | None:
+    """The arguments of which a record has only the beginning, if the process, `pid` in /proc, still has them in its
+    memory."""
+    data = arguments(pid, record.start_boottime_ns)
     # It may run something else by now, or have written its own title there.
     start = "\0".join(record.argv).encode("utf-8", "surrogateescape")
     if (

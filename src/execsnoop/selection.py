@@ -29,7 +29,7 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     add("-g", "--gid", key=_equals("gid"), metavar="GID|NAME", help="processes of this group")
     add("-n", "--name", key=_contains("comm"), metavar="NAME", help="a comm with NAME in it")
     add("-l", "--line", key=_contains("argv"), metavar="LINE", help="arguments with LINE in them")
-    add("--pid", key=_equals("pid"), metavar="PID", help="this process")
+    add("--pid", key=_equals("pid"), metavar="PID", help="this process, by its number in the PID column")
     add("--ppid", key=_equals("ppid"), metavar="PID", help="the children of this process")
     add("-c", "--cgroup", key=_in_cgroup, metavar="PATH", help="processes in this control group or below it")
     add(

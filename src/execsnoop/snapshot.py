@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from time import CLOCK_BOOTTIME, clock_gettime_ns
 
+import snoopkit
 from snoopkit.render import WallClock
 
 from .identity import path
 from .model import GROUPS, ProcessEvent
 from .processes import Command
-from .procfs import TICK_NS, find, processes
-from .records import Records
+from .procfs import TICK_NS, Numbers, find, processes, title
+from .records import Records, whole_argv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +21,20 @@ if TYPE_CHECKING:
     from snoopkit import Snoop
 
     from .containers import Containers
-    from .processes import Processes
+    from .processes import Identity, Processes
     from .procfs import Process
 
-__all__ = ["LIST", "Snapshot", "look"]
+__all__ = ["LISTS", "Listing", "Snapshot", "look"]
 
-LIST = "list_processes"
-"""The package's program that tells who lives."""
+# header.flags of execsnoop.h
+_ARGV_TRUNCATED = 0x01
+_ARGV_UNREADABLE = 0x02
+_ARGV_RACED = 0x1000
+_ARGV_IS_TITLE = 0x2000
+_FORKED_ONLY = 0x4000
+
+LISTS = (("list_commands", "iter.s/task"), ("list_processes", "iter/task"))
+"""The package's programs that tell who lives, the better one first, and what each is."""
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _NO_AUDIT_ID = 0xFFFFFFFF
@@ -34,18 +42,82 @@ _NO_AUDIT_ID = 0xFFFFFFFF
 _BIRTH_NS = 1_000_000_000
 
 
-def look(known: Processes) -> None:
-    """Tell `known` what every process runs now, after all hooks are attached."""
-    for process in processes():
-        known.found(process.pid, process.start_ticks, _command(process.arguments()))
-    known.looked(clock_gettime_ns(CLOCK_BOOTTIME))
+class Listing:
+    """Who lives, as the kernel tells it: by one of LISTS, which `snoop` is to run."""
+
+    def __init__(self, snoop: Snoop, program: str) -> None:
+        self._snoop = snoop
+        self._program = program
+        self._numbers: Numbers | None = None
+
+    def read(self) -> list[Any]:
+        """A record of listed_process for each."""
+        records: dict[Identity, Any] = {}
+        for record in self._snoop.iterate(self._program).events():
+            process = record.pid, record.start_boottime_ns
+            # One whose first thread has left is told once more by each of the others.
+            if process not in records or not record.header.flags & _ARGV_UNREADABLE:
+                records[process] = record
+        return list(records.values())
+
+    def find(self, record: Any) -> Process | None:
+        """What /proc has of it, for the caller to close; None if it is gone, or /proc has other numbers."""
+        pid = self._number(record)
+        return find(pid, record.start_boottime_ns) if pid is not None else None
+
+    def _number(self, record: Any) -> int | None:
+        if self._numbers is None:
+            self._numbers = Numbers()
+        return self._numbers.of(record.pid, record.own_pid)
+
+    def command(self, record: Any) -> Command:
+        """What it runs, as the record has it; what is missing there, /proc may have."""
+        flags, argv, size_bytes = record.header.flags, record.argv, record.argv_captured_bytes
+        if flags & _ARGV_RACED:
+            return Command(None, 0, "raced")
+        if flags & _ARGV_UNREADABLE:
+            return _command(self._arguments(record))
+        if flags & _ARGV_TRUNCATED:
+            pid = self._number(record)
+            whole = whole_argv(record, pid) if pid is not None else None
+            return Command(whole or argv, size_bytes, None if whole else "truncated")
+        if flags & _ARGV_IS_TITLE:
+            if len(argv) > 1:
+                return Command(argv[:1], size_bytes)
+            # It goes on behind the arguments' end.
+            whole = self._arguments(record)
+            return Command(whole or argv, size_bytes, None if whole else "truncated")
+        return Command(argv if len(argv) == record.argc else title(argv), size_bytes)
+
+    def _arguments(self, record: Any) -> list[str] | None:
+        process = self.find(record)
+        if process is None:
+            return None
+        try:
+            return process.arguments()
+        finally:
+            process.close()
+
+
+def look(known: Processes, listing: Listing | None) -> None:
+    """Tell `known` what every process runs now, after all hooks are attached; without a `listing` by /proc alone."""
+    if listing is not None:
+        for record in listing.read():
+            process = record.pid, record.start_boottime_ns
+            known.found(process, listing.command(record), bool(record.header.flags & _FORKED_ONLY))
+        known.looked(clock_gettime_ns(CLOCK_BOOTTIME))
+    elif Numbers().are_the_kernels:
+        for one in processes():
+            start_ns = one.start_ticks * TICK_NS
+            known.found((one.pid, start_ns), _command(one.arguments()), one.is_forked_only)
+        known.looked(clock_gettime_ns(CLOCK_BOOTTIME), TICK_NS)
 
 
 class Snapshot:
     """The same, with an event for each of those processes, of the time `began_ns`: before the hooks were there.
 
-    `snoop` is to run LIST; None: /proc tells everything, starts in its ticks. `groups` says which of the package's
-    options are on; with control groups come `containers`.
+    `groups` says which of the package's options are on; with control groups come `containers`. Raises UnsupportedError
+    where neither the kernel nor /proc tells the processes' numbers.
     """
 
     def __init__(
@@ -54,22 +126,31 @@ class Snapshot:
         began_ns: int,
         groups: Mapping[str, bool],
         containers: Containers | None,
-        snoop: Snoop | None,
+        listing: Listing | None,
     ) -> None:
-        self._events: dict[tuple[int, int], ProcessEvent] = {}
-        for event, process in _listed(snoop, began_ns) if snoop is not None else _read(began_ns):
-            argv = _describe_more(event, process, groups, containers)
-            key = _key(event.pid, event.start_boottime_ns)
-            known.found(*key, _command(argv))
-            self._events[key] = event
+        self._unit_ns = TICK_NS if listing is None else 1
+        self._events: dict[Identity, ProcessEvent] = {}
+        described = (
+            _listed(listing, began_ns, groups, containers)
+            if listing is not None
+            else _read(began_ns, groups, containers)
+        )
+        for event, command in described:
+            event.argv = command.argv
+            if command.reason:
+                event.mark("argv", command.reason)
+            assert event.pid is not None and event.start_boottime_ns is not None
+            process = event.pid, event.start_boottime_ns
+            known.found(process, command, bool(event.inherited))
+            self._events[process] = event
         self._looked_ns = clock_gettime_ns(CLOCK_BOOTTIME)
-        known.looked(self._looked_ns)
+        known.looked(self._looked_ns, self._unit_ns)
 
     def older(self, records: list[Any]) -> list[ProcessEvent]:
         """The events of those whose forks are not among the first records."""
         for record in records:
             if _is_fork(record):
-                self._events.pop(_child(record), None)
+                self._events.pop(self._child(record), None)
         return list(self._events.values())
 
     def unless_told(self, records: list[Any]) -> list[Any]:
@@ -79,49 +160,60 @@ class Snapshot:
             self._events.clear()
         if not self._events:
             return records
-        return [record for record in records if not (_is_fork(record) and _child(record) in self._events)]
+        return [
+            record for record in records if not (_is_fork(record) and self._child(record) in self._events)
+        ]
+
+    def _child(self, record: Any) -> Identity:
+        start_ns = record.child_start_boottime_ns
+        return record.child_pid, start_ns - start_ns % self._unit_ns
 
 
 def _is_fork(record: Any) -> bool:
     return record._struct in ("fork_event", "child_event")
 
 
-def _child(record: Any) -> tuple[int, int]:
-    return _key(record.child_pid, record.child_start_boottime_ns)
-
-
-def _key(pid: int | None, start_boottime_ns: int | None) -> tuple[int, int]:
-    """An identity as exact as /proc has it."""
-    return pid or 0, (start_boottime_ns or 0) // TICK_NS
-
-
 def _command(argv: list[str] | None) -> Command:
     return Command(argv, sum(map(len, argv or ())), None if argv else "unreadable")
 
 
-def _listed(snoop: Snoop, began_ns: int) -> Iterator[tuple[ProcessEvent, Process | None]]:
-    """Each process that lives, as the kernel lists it, and as /proc has it; that is None where it is gone, or in no
-    pid namespace of ours."""
+def _listed(
+    listing: Listing, began_ns: int, groups: Mapping[str, bool], containers: Containers | None
+) -> Iterator[tuple[ProcessEvent, Command]]:
+    """Each process that lives, as the kernel lists it; what its list lacks, /proc has, unless the process is gone, or
+    in no pid namespace of ours."""
     records = Records(sees_credentials=True, groups=())
     unix_ns = records.clock.wall_ns(began_ns)
-    for record in snoop.iterate(LIST).events():
+    for record in listing.read():
         event = records.event("existing", record)
         event.boottime_ns, event.unix_ns, event.cpu = began_ns, unix_ns, None
-        process = find(record.own_pid, record.start_boottime_ns)
-        try:
-            yield event, process
-        finally:
-            if process is not None:
-                process.close()
+        event.inherited = True if record.header.flags & _FORKED_ONLY else None
+        if any(groups.values()):
+            process = listing.find(record)
+            try:
+                _describe_more(event, process, groups, containers)
+            finally:
+                if process is not None:
+                    process.close()
+        yield event, listing.command(record)
 
 
-def _read(began_ns: int) -> Iterator[tuple[ProcessEvent, Process]]:
+def _read(
+    began_ns: int, groups: Mapping[str, bool], containers: Containers | None
+) -> Iterator[tuple[ProcessEvent, Command]]:
     """Each process, as /proc alone tells it."""
+    if not Numbers().are_the_kernels:
+        raise snoopkit.UnsupportedError(
+            "existing: this kernel refuses iterators, and /proc has the numbers of another pid namespace than events",
+            feature="iter/task",
+            hint="run it outside the container",
+        )
     unix_ns = WallClock().wall_ns(began_ns)
     for process in processes():
         event = ProcessEvent("existing", began_ns, unix_ns, None)
         _describe(event, process)
-        yield event, process
+        _describe_more(event, process, groups, containers)
+        yield event, _command(process.arguments())
 
 
 def _describe(event: ProcessEvent, process: Process) -> None:
@@ -141,20 +233,18 @@ def _describe(event: ProcessEvent, process: Process) -> None:
             setattr(event, key, number)
     event.tty = process.tty
     event.comm = process.comm
+    event.inherited = True if process.is_forked_only else None
 
 
 def _describe_more(
     event: ProcessEvent, process: Process | None, groups: Mapping[str, bool], containers: Containers | None
-) -> list[str] | None:
-    """What the kernel's list lacks; returns the arguments."""
-    argv = event.argv = process.arguments() if process is not None else None
-    if argv is None:
-        event.mark("argv", "unreadable")
+) -> None:
+    """What the kernel's list lacks."""
     if process is None:
         for name, is_on in groups.items():
             for key in GROUPS[name] if is_on else ():
                 event.mark(key, "unreadable")
-        return None
+        return
     if groups["with_paths"]:
         for key in ("exe", "cwd"):
             link = process.link(key)
@@ -170,4 +260,3 @@ def _describe_more(
         event.namespaces = {name: int(link.partition("[")[2][:-1]) for name, link in links.items() if link}
         if len(event.namespaces) < len(_NAMESPACES):
             event.mark("namespaces", "unreadable")
-    return argv

@@ -8,7 +8,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic, sleep
 import snoopkit
 
 from .model import GROUPS
-from .snapshot import LIST, Snapshot, look
+from .snapshot import LISTS, Listing, Snapshot, look
 from .stream import Stream
 
 TYPE_CHECKING = False
@@ -95,16 +95,25 @@ def _run(package: snoopkit.Package, hooks: list[str], options: dict[str, Any], *
 
 
 def _run_with_list(
-    package: snoopkit.Package, hooks: list[str], options: dict[str, Any], **how: Any
-) -> tuple[snoopkit.Snoop, bool]:
-    """Also whether it can run LIST, without which kernels that refuse iterators must do."""
-    if snoopkit.supports("iter/task"):
-        try:
-            return _run(package, [*hooks, LIST], options, **how), True
-        except snoopkit.UnsupportedError as error:
-            if not error.feature.endswith("iter/task"):
-                raise
-    return _run(package, hooks, options, **how), False
+    package: snoopkit.Package, hooks: list[str], options: dict[str, Any], *, must: bool, **how: Any
+) -> tuple[snoopkit.Snoop, Listing | None]:
+    """Also who lives, unless this kernel refuses to list them; `must` makes that refusal an error."""
+    refusal: snoopkit.LoadError | snoopkit.UnsupportedError | None = None
+    for program, section in LISTS:
+        if snoopkit.supports(section):
+            try:
+                snoop = _run(package, [*hooks, program], options, **how)
+            except (snoopkit.LoadError, snoopkit.UnsupportedError) as error:
+                if error.program != program:
+                    raise
+                refusal = error
+            else:
+                return snoop, Listing(snoop, program)
+    if must:
+        raise refusal or snoopkit.UnsupportedError(
+            "follow: this kernel has no iterators over processes", feature="iter/task"
+        )
+    return _run(package, hooks, options, **how), None
 
 
 def _command(command: Command | Sequence[str] | None) -> Command | None:
@@ -204,19 +213,12 @@ class Trace:
         if to_follow is not None and subtree is not None:
             raise ValueError("either a command is followed, or a subtree")
         follows = to_follow is not None or subtree is not None
-        if follows:
-            from .following import Following
-
-            hooks.append(LIST)
         began_ns = clock_gettime_ns(CLOCK_BOOTTIME)
         # Whoever follows a family needs the forks of all.
         decided = self._filter.kernel_options if self._filter and not follows else {}
         options = {**groups, **decided}
         how = {"buffer_bytes": buffer_bytes, "transport": transport}
-        if existing and not follows:
-            self._snoop, lists = _run_with_list(package, hooks, options, **how)
-        else:
-            self._snoop, lists = _run(package, hooks, options, **how), follows
+        self._snoop, listing = _run_with_list(package, hooks, options, must=follows, **how)
         self._accounts = _Accounts(self._snoop)
         containers = _containers(groups)
         self._stream = Stream(
@@ -232,14 +234,14 @@ class Trace:
         self._following: Following | None = None
         self._snapshot: Snapshot | None = None
         try:
-            if follows:
-                self._following = Following(self._snoop, to_follow, subtree, linger)
+            if follows and listing is not None:
+                from .following import Following
+
+                self._following = Following(listing, to_follow, subtree, linger)
             if not existing:
-                look(self._stream.processes)
+                look(self._stream.processes, listing)
             else:
-                self._snapshot = Snapshot(
-                    self._stream.processes, began_ns, groups, containers, self._snoop if lists else None
-                )
+                self._snapshot = Snapshot(self._stream.processes, began_ns, groups, containers, listing)
                 # A poll gives all that is older than the poll before it, and old enough: after these two that is
                 # whatever is older than the snapshot.
                 records = self._snoop.poll(0)

@@ -103,7 +103,7 @@ def attach_iterator(program: Program) -> Link:
         return program.attach()
     except AttachError as error:
         kind, _, name = program.section.partition("/")
-        raise _explained(program, kind, [name], error) from None
+        raise _refused(program, kind, [name], error) from None
 
 
 def _attach(program: Program, target: Target | None, links: Links) -> None:
@@ -129,7 +129,7 @@ def _attach(program: Program, target: Target | None, links: Links) -> None:
     except AttachError as error:
         if error.errno is None:
             raise
-        raise _explained(program, kind, names, error) from None
+        raise _refused(program, kind, names, error) from None
 
 
 def _attach_by_name(program: Program, target: Target) -> Link:
@@ -186,6 +186,12 @@ def _attach_cgroup(program: Program, path: str) -> Link:
         return program.attach_cgroup(fd)
     finally:
         os.close(fd)
+
+
+def _refused(program: Program, kind: str, names: list[str], error: AttachError) -> KernelError:
+    refusal = _explained(program, kind, names, error)
+    refusal.program = program.name
+    return refusal
 
 
 def _explained(program: Program, kind: str, names: list[str], error: AttachError) -> KernelError:

@@ -67,7 +67,10 @@ class DecodeError(SnoopkitError):
 
 
 class KernelError(SnoopkitError, OSError):
-    """Comes from the kernel; `errno` is the kernel's, or None where it gave none."""
+    """Comes from the kernel; `errno` is the kernel's, or None where it gave none. `program` is the name of the one
+    program that was refused, None where it isn't known or was something else."""
+
+    program: str | None = None
 
     def __init__(self, message: str, *, errno: int | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -156,7 +156,10 @@ class Object:
         try:
             self._core.load(modules)
         except LoadError as error:
-            refusal = _explained_load(self.name, self.programs, self.maps, error)
+            failed = _failed_program(error.log.splitlines())
+            program = self.programs.get(failed) if failed is not None else None
+            refusal = _explained_load(self.name, program, self.maps, error)
+            refusal.program = program.name if program is not None else None
             if not modules and any(words in error.log for words in _NOT_FOUND):
                 refusal.hint = _MODULES_HINT
             raise refusal from None
@@ -189,12 +192,10 @@ def explained(stage: str, error_number: int | None) -> tuple[str, str | None] | 
 
 
 def _explained_load(
-    name: str, programs: Mapping[str, _core.Program], maps: Mapping[str, _core.Map], error: LoadError
+    name: str, program: _core.Program | None, maps: Mapping[str, _core.Map], error: LoadError
 ) -> KernelError:
     log, number = error.log, error.errno
     lines = log.splitlines()
-    failed = _failed_program(lines)
-    program = programs.get(failed) if failed is not None else None
     stage = f"load: {name}" if program is None else f"load: program {program.name} ({program.section})"
     verdict = _verdict(lines)
     if not verdict or features.missing_capabilities():

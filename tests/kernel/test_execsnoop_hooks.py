@@ -35,13 +35,14 @@ def lack(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """Fills with the names of the programs that runs were asked to load, one set for each."""
+    """Fills with the names of the programs that runs were asked to attach, one set for each."""
     run = snoopkit.run
     asked: list[set[str]] = []
 
     def spy(*args: Any, **how: Any) -> snoopkit.Snoop:
         snoop = run(*args, **how)
-        asked.append(ALWAYS - set(how.get("disable", ())) | set(how["enable"]))
+        loaded = ALWAYS - set(how.get("disable", ())) | set(how["enable"])
+        asked.append({name for name in loaded if not snoop.package.programs[name].is_iterator})
         return snoop
 
     monkeypatch.setattr(snoopkit, "run", spy)

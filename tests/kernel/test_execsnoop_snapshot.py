@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +22,46 @@ if TYPE_CHECKING:
 __all__ = ["marker", "programs"]  # fixtures
 
 
-def without_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that has none."""
-    found = snoopkit.supports
-    monkeypatch.setattr(snoopkit, "supports", lambda section: section != "iter/task" and found(section))
+def lack(*sections: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """A kernel that has none of these."""
+
+    def forced(monkeypatch: pytest.MonkeyPatch) -> None:
+        found = snoopkit.supports
+        monkeypatch.setattr(snoopkit, "supports", lambda section: section not in sections and found(section))
+
+    return forced
 
 
-def refuse_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse(*sections: str) -> Callable[[pytest.MonkeyPatch], None]:
     """A kernel that has them, and loads no program for them."""
-    run = snoopkit.run
 
-    def refusing(package: snoopkit.Package, **how: Any) -> snoopkit.Snoop:
-        for name in how["enable"]:
-            section = package.programs[name].section
-            if "iter/" in section:
-                raise snoopkit.UnsupportedError("this kernel refuses iterators", feature=section)
-        return run(package, **how)
+    def forced(monkeypatch: pytest.MonkeyPatch) -> None:
+        run = snoopkit.run
 
-    monkeypatch.setattr(snoopkit, "run", refusing)
+        def refusing(package: snoopkit.Package, **how: Any) -> snoopkit.Snoop:
+            for name in how["enable"]:
+                section = package.programs[name].section.removeprefix("?")
+                if section in sections:
+                    error = snoopkit.LoadError(f"this kernel refuses {section}")
+                    error.program = name
+                    raise error
+            return run(package, **how)
+
+        monkeypatch.setattr(snoopkit, "run", refusing)
+
+    return forced
 
 
-LACKS = pytest.mark.parametrize("lack", [without_iterators, refuse_iterators])
+SLEEPING, ANY = ("iter.s/task",), ("iter.s/task", "iter/task")
+LACKS = pytest.mark.parametrize(
+    "force",
+    [
+        pytest.param(lack(*SLEEPING), id="no sleeping iterators"),
+        pytest.param(refuse(*SLEEPING), id="sleeping iterators are refused"),
+        pytest.param(lack(*ANY), id="no iterators"),
+        pytest.param(refuse(*ANY), id="iterators are refused"),
+    ],
+)
 
 
 @pytest.fixture
@@ -102,30 +122,104 @@ def test_existing_come_first_and_once(
 
 
 @LACKS
-def test_without_iterators_starts_have_ticks(
+def test_existing_where_the_kernel_lists_less(
     older: subprocess.Popen[bytes],
     programs: dict[str, str],
     marker: str,
     monkeypatch: pytest.MonkeyPatch,
-    lack: Callable[[pytest.MonkeyPatch], None],
+    request: pytest.FixtureRequest,
+    force: Callable[[pytest.MonkeyPatch], None],
 ) -> None:
-    lack(monkeypatch)
+    force(monkeypatch)
     event, end = existing_and_end(older, programs, marker)
-    assert event.incomplete == {"start_boottime_ns": "truncated"}
     assert event.start_boottime_ns is not None and end.start_boottime_ns is not None
-    assert 0 <= end.start_boottime_ns - event.start_boottime_ns < 10_000_000
+    if "sleeping" in request.node.name:
+        assert event.incomplete is None and event.start_boottime_ns == end.start_boottime_ns
+    else:
+        assert event.incomplete == {"start_boottime_ns": "truncated"}
+        assert 0 <= end.start_boottime_ns - event.start_boottime_ns < 10_000_000
 
 
-@pytest.mark.parametrize("lack", [None, without_iterators])
+Crowd = dict[int, list[str]]
+
+
+@pytest.fixture
+def crowd(programs: dict[str, str], marker: str) -> Iterator[Crowd]:
+    """Older processes of all kinds, by pid what each runs."""
+    program = programs["older"]
+    # The kernel's list takes 32,000 bytes of arguments, and hardly more from all of them in one go.
+    room = 32_000 - len(f"{program} wait {marker}  ")
+    area = len(f"{program} title 100 {marker} ")
+    lines = [
+        ["wait", marker, "", "a b", "\udcff\n"],
+        *[["wait", marker, "x" * room]] * 3,
+        ["wait", marker, "x" * (room + 1)],
+        ["wait", marker, *["y" * 30_000] * 4],
+        ["leader-first", marker],
+        ["fork", marker],
+    ]
+    expected = [[program, *line] for line in lines]
+    for count in (20, area, 400):
+        lines.append(["title", f"{count:3}", marker])
+        expected.append(["t" * count])
+    how: dict[str, Any] = {"stdout": subprocess.PIPE, "env": {"ROOM": "r" * 500}}
+    processes = [subprocess.Popen([program, *line], **how) for line in lines]
+    try:
+        pids = [int(process.stdout.readline().split()[1]) for process in processes if process.stdout]
+        yield dict(zip(pids, expected, strict=True))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+FORCES = pytest.mark.parametrize("force", [pytest.param(None, id="as it is"), *LACKS.args[1]])
+
+
+@FORCES
+def test_whatever_they_run(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, force: Callable[[pytest.MonkeyPatch], None] | None
+) -> None:
+    if force is not None:
+        force(monkeypatch)
+    with execsnoop.trace(existing=True) as trace:
+        there = {event.pid: event for event in trace.poll(0) if event.type == "existing"}
+    with execsnoop.trace() as trace:
+        ends: dict[int | None, ProcessEvent] = {}
+        for pid in crowd:
+            os.kill(pid, signal.SIGTERM)
+        while not ends.keys() >= crowd.keys():
+            ends.update({event.pid: event for event in trace.poll() if event.type == "exit"})
+        assert trace.lost == 0
+    for found in (there, ends):
+        mine = [found[pid] for pid in crowd]
+        assert [event.argv for event in mine] == list(crowd.values())
+        assert not any("argv" in (event.incomplete or {}) for event in mine)
+        assert [pid for pid in crowd if found[pid].inherited] == [
+            pid for pid in crowd if "fork" in crowd[pid]
+        ]
+    assert {event.exit_code for pid, event in ends.items() if pid in crowd} == {5}
+
+
+def test_empty_arguments_at_the_end_are_no_title(programs: dict[str, str], marker: str) -> None:
+    command = [programs["older"], "wait", marker, "", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        with execsnoop.trace() as trace:
+            process.terminate()
+            process.wait(30)
+            events = [event for lot in trace.finish() for event in lot]
+    assert one(of(events, "exit", marker)).argv == command
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("lacking", [(), ANY], ids=["as it is", "no iterators"])
 def test_who_begins_meanwhile_is_told_once(
-    programs: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    lack: Callable[[pytest.MonkeyPatch], None] | None,
+    programs: dict[str, str], monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]
 ) -> None:
     """All children of one process, by its own word, most of them born while a trace begins: each was there, or its
     fork is told, and all end as whom they began."""
-    if lack is not None:
-        lack(monkeypatch)
+    lack(*lacking)(monkeypatch)
     command = [programs["brood"], "2500", "300"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as brood:
         assert brood.stdin is not None and brood.stdout is not None
@@ -146,12 +240,13 @@ def test_who_begins_meanwhile_is_told_once(
     assert sorted([e.pid for e in there] + [e.child_pid for e in forks]) == sorted(born)  # type: ignore[type-var]
     ends = [event for event in events if event.type == "exit" and event.ppid == brood.pid]
     assert sorted(event.pid for event in ends) == sorted(born)  # type: ignore[type-var]
-    if lack is None:
+    if not lacking:
         begun = {(e.pid, e.start_boottime_ns) for e in there}
         begun |= {(e.child_pid, e.child_start_boottime_ns) for e in forks}
         assert begun == {(e.pid, e.start_boottime_ns) for e in ends}
 
 
+@pytest.mark.heavy
 def test_in_a_storm_every_process_is_told_once(programs: dict[str, str], marker: str) -> None:
     """Whatever ends while it is watched was there at first, or its beginning was seen; never both."""
     storm = subprocess.Popen(

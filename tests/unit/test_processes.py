@@ -8,10 +8,10 @@ from execsnoop.procfs import TICK_NS
 OLD = (7, 5 * TICK_NS + 123)
 
 
-def found(argv: str = "old") -> Processes:
+def found(argv: str = "old", *, inherited: bool = False) -> Processes:
     processes = Processes()
-    processes.found(7, 5, Command([argv]))
-    processes.looked(9 * TICK_NS)
+    processes.found((7, 5 * TICK_NS), Command([argv]), inherited)
+    processes.looked(9 * TICK_NS, TICK_NS)
     return processes
 
 
@@ -25,6 +25,23 @@ def test_what_was_found_is_known_by_the_ticks_of_its_start() -> None:
     running = processes.ended(OLD)
     assert running is not None and argv(running.command) == ["old"] and not running.inherited
     assert processes.ended(OLD) is None
+
+
+def test_and_by_its_exact_time_where_that_is_known() -> None:
+    for start_ns, expected in ((OLD[1], ["old"]), (OLD[1] - 1, None), (OLD[1] + 1, None)):
+        processes = Processes()
+        processes.found((7, start_ns), Command(["old"]), False)
+        processes.looked(9 * TICK_NS)
+        assert argv(processes.command(OLD)) == expected
+
+
+def test_what_never_ran_a_program_has_inherited_its_command() -> None:
+    running = found(inherited=True).ended(OLD)
+    assert running is not None and running.inherited and argv(running.command) == ["old"]
+    processes = found(inherited=True)
+    processes.execed(OLD, Command(["new"]), 10 * TICK_NS)
+    running = processes.ended(OLD)
+    assert running is not None and not running.inherited
 
 
 def test_another_process_with_that_pid_is_not_it() -> None:
@@ -53,6 +70,14 @@ def test_what_may_have_been_found_too_late_is_doubted() -> None:
     child = processes.command((8, 8 * TICK_NS))
     assert child is not None and (child.argv, child.reason) == (None, "raced")
     assert argv(processes.command(OLD)) == ["new"]
+
+
+def test_the_memory_of_the_new_program_is_found_before_its_exec_is_told() -> None:
+    for told, expected in (("new", None), ("newer", ["new"])):
+        processes = found("new")
+        child = processes.forked(OLD, (8, 8 * TICK_NS))
+        processes.execed(OLD, Command([told]), 9 * TICK_NS + 1000)
+        assert child is not None and child.argv == expected
 
 
 def test_forgetting_keeps_the_sums_right() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from execsnoop.model import GROUPS, ProcessEvent
 from execsnoop.processes import Processes
-from execsnoop.snapshot import Snapshot
+from execsnoop.snapshot import Listing, Snapshot, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +58,62 @@ def test_a_fork_that_is_told_later_is_none(child: subprocess.Popen[bytes]) -> No
     # Nothing is compared for ever.
     late = fork(event, 10**10)
     assert snapshot.unless_told([late]) == [late]
+
+
+def listing(*records: Any) -> Any:
+    """The kernel's list has these."""
+    snoop: Any = SimpleNamespace(iterate=lambda name: SimpleNamespace(events=lambda: list(records)))
+    return Listing(snoop, "any")
+
+
+def listed(argv: list[str], flags: int = 0, *, argc: int | None = None, **more: Any) -> Any:
+    """A process that nobody finds in /proc."""
+    values = {
+        "pid": 2**22 + 7,
+        "own_pid": 2**22 + 7,
+        "start_boottime_ns": 10**9 + 1,
+        "argv": argv,
+        "argc": len(argv) if argc is None else argc,
+        "argv_captured_bytes": sum(map(len, argv)) + len(argv),
+        "argv_size_bytes": 100_000,
+        "header": SimpleNamespace(flags=flags),
+    }
+    return SimpleNamespace(**(values | more))
+
+
+TRUNCATED, UNREADABLE, RACED, TITLE, FORKED = (
+    0x01,
+    0x02,
+    0x1000,
+    0x2000,
+    0x4000,
+)  # header.flags of execsnoop.h
+
+
+@pytest.mark.parametrize(
+    ("record", "argv", "reason"),
+    [
+        (listed(["a", "", ""]), ["a", "", ""], None),
+        (listed(["a", "", ""], argc=2), ["a"], None),
+        (listed(["", "", ""], argc=1), [""], None),
+        (listed(["a", "b"], TRUNCATED), ["a", "b"], "truncated"),
+        (listed([], UNREADABLE), None, "unreadable"),
+        (listed(["a"], RACED), None, "raced"),
+        (listed(["title", "rest"], TITLE), ["title"], None),
+        (listed(["titl"], TITLE), ["titl"], "truncated"),
+    ],
+)
+def test_what_is_made_of_a_listed_process(record: Any, argv: list[str] | None, reason: str | None) -> None:
+    command = listing().command(record)
+    assert (command.argv, command.reason) == (argv, reason)
+
+
+def test_a_process_without_its_first_thread_is_listed_by_the_others() -> None:
+    first, second = listed([], UNREADABLE, tid=1), listed(["a"], FORKED, tid=2)
+    for order in ((first, second), (second, first), (first, second, second)):
+        assert listing(*order).read() == [second]
+    known = Processes()
+    look(known, listing(first, second))
+    running = known.ended((second.pid, second.start_boottime_ns))
+    assert running is not None and running.inherited
+    assert running.command is not None and running.command.argv == ["a"]

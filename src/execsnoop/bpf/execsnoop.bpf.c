@@ -378,29 +378,4 @@ int on_fail_raw(unsigned long long *ctx)
 	return fail(ctx, result, is_execveat, is_compat);
 }
 
-/* Every process that lives, whoever reads: one that isn't listed has told its end, or is about to. */
-SEC("?iter/task")
-int list_processes(struct bpf_iter__task *ctx)
-{
-	struct task_struct *each = ctx->task, *task, *parent, *leader;
-	struct listed_process process = {};
-
-	if (!each)
-		return 0;
-	task = PLAIN(each);
-	if (task->pid != task->tgid || task->flags & PF_KTHREAD)
-		return 0;
-	if (!BPF_CORE_READ(task, signal, live.counter))
-		return 0;
-	describe((struct process_event *)&process, 0, 0, task, LISTED, 0);
-	process.header.size_bytes = sizeof(process);
-	process.own_pid = number_for(bpf_get_current_task_btf(), task);
-	parent = task->real_parent;
-	if (parent) {
-		leader = parent->group_leader;
-		if (leader)
-			process.parent_start_boottime_ns = leader->start_boottime;
-	}
-	bpf_seq_write(ctx->meta->seq, &process, sizeof(process));
-	return 0;
-}
+#include "listed.h"

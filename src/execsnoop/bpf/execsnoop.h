@@ -26,6 +26,10 @@
 #define EXE_TRUNCATED 0x200
 #define CWD_TRUNCATED 0x400
 #define UNSELECTED 0x800 /* an exec that no filter lets through: nothing but argv is told */
+/* of a process that is listed */
+#define ARGV_RACED 0x1000    /* it took up another program while its arguments were read */
+#define ARGV_IS_TITLE 0x2000 /* it wrote a text of its own over their end: all up to a NUL */
+#define FORKED_ONLY 0x4000   /* it runs what the process ran that made it */
 
 /* exec_event.how */
 #define IS_SCRIPT 0x01  /* interpreter is what runs instead of the file asked for */
@@ -158,16 +162,19 @@ struct fork_event {
 	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS);
 } SNOOPKIT_EVENT(life, FORK);
 
-/* A process that lives: what list_processes writes. own_pid is its number in the pid namespace of
- * whoever reads.
+/* A process that lives: what the programs of listed.h write. own_pid is its number in the pid namespace
+ * of whoever reads, argc how many arguments it began with. The tail is as above.
  */
 struct listed_process {
 	struct snoopkit_header header;
 	PROCESS_MEMBERS
 	__u64 parent_start_boottime_ns;
 	__u32 own_pid;
-	__u32 unused;
-} SNOOPKIT_EVENT(list_processes, LISTED);
+	__u32 argc;
+	__u32 argv_size_bytes;
+	__u32 argv_captured_bytes;
+	char tail[] SNOOPKIT_TAIL("argv=strings[argv_captured_bytes]");
+} SNOOPKIT_EVENT(list_commands, LISTED) SNOOPKIT_EVENT(list_processes, LISTED);
 
 /* A process that ended was reaped: its account is final. */
 struct free_event {

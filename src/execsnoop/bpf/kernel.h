@@ -35,6 +35,7 @@ enum bpf_type_flag {
 	PTR_TRUSTED = 0, /* since 6.2, as has bpf_rdonly_cast() */
 };
 
+#define PF_FORKNOEXEC 0x00000040
 #define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 0x00000004
 #define CLONE_THREAD 0x00010000
@@ -84,6 +85,7 @@ struct cred {
 };
 
 struct mm_struct {
+	unsigned long start_stack;
 	unsigned long arg_start;
 	unsigned long arg_end;
 };
@@ -141,11 +143,6 @@ struct seq_file {
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
-};
-
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
 };
 
 struct uts_namespace {
