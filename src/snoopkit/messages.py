@@ -1,13 +1,13 @@
-"""What a program says by bpf_printk()."""
+"""What programs say in words: by bpf_printk(), and iterators line by line."""
 
 from __future__ import annotations
 
-__all__ = ["Message"]
+__all__ = ["Message", "Text"]
 
 
 class Message:
-    """One of them. `program` is the one that printed it, by its format; None where several have one that fits, which
-    `candidates` are then.
+    """What a program said by bpf_printk(). `program` is the one that printed it, by its format; None where several have
+    one that fits, which `candidates` are then.
 
     `comm` and `tid` are of the thread that it ran in, `comm` None if the kernel had forgotten it. `_time_ns` is when
     (CLOCK_BOOTTIME, in nanoseconds, exact to a microsecond), `_cpu` where.
@@ -33,3 +33,20 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message({self.message!r}, {'|'.join(self.candidates)})"
+
+
+class Text:
+    """A line that the iterator `program` wrote. `_time_ns` is when it was read (CLOCK_BOOTTIME, in nanoseconds)."""
+
+    __slots__ = ("_time_ns", "line", "program")
+    _struct = "text"
+    _map = ""
+    _cpu = -1
+
+    def __init__(self, time_ns: int, program: str, line: str) -> None:
+        self._time_ns = time_ns
+        self.program = program
+        self.line = line
+
+    def __repr__(self) -> str:
+        return f"Text({self.line!r}, {self.program})"

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.kernel
+
+SNOOPKIT = Path(sys.executable).parent / "snoopkit"
 
 
 @pytest.fixture(scope="session")
@@ -199,3 +202,116 @@ def test_supports() -> None:
 def test_a_struct_of_no_iterator() -> None:
     with pytest.raises(snoopkit.CompileError, match="ring buffer or iterator is called 'each_process'"):
         snoopkit.build(BPF / "iterators.bpf.c", BPF / "iterators.h", define=["each_process=another"])
+
+
+TEXT = """
+#include "vmlinux.h"
+#include <bpf/bpf_tracing.h>
+#include <snoopkit.bpf.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+const volatile int target_pid = 0;
+
+#ifdef WITH_EVENTS
+struct ran {
+    struct snoopkit_header header;
+    int pid;
+} SNOOPKIT_EVENT(events, 0);
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+    __uint(key_size, sizeof(u32));
+    __uint(value_size, sizeof(u32));
+} events SEC(".maps");
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+    struct ran ran = {.pid = task->tgid};
+
+    if (task->real_parent->tgid == target_pid)
+        snoopkit_output(ctx, &events, 0, &ran.header, sizeof(ran));
+    return 0;
+}
+#endif
+
+SEC("iter/task")
+int in_words(struct bpf_iter__task *ctx)
+{
+    struct task_struct *task = ctx->task;
+
+    if (task && task->pid == target_pid)
+        BPF_SEQ_PRINTF(ctx->meta->seq, "here is\\ta process: %d\\n", task->tgid);
+    return 0;
+}
+
+SEC("iter/task")
+int unknown(struct bpf_iter__task *ctx)
+{
+    bpf_seq_write(ctx->meta->seq, "?", 1);
+    return 0;
+}
+
+SEC("?iter/task")
+int unasked(struct bpf_iter__task *ctx)
+{
+    BPF_SEQ_PRINTF(ctx->meta->seq, "never\\n");
+    return 0;
+}
+"""
+
+
+def run_command(package: snoopkit.Package, folder: Path, *arguments: str) -> tuple[list[str], str]:
+    package.write(folder / "package.json")
+    command = [SNOOPKIT, "run", *arguments, folder / "package.json", "--target_pid", str(os.getpid())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_text_is_printed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "text.bpf.c").write_text(TEXT)
+    package = snoopkit.build(tmp_path / "text.bpf.c")
+    lines, messages = run_command(package, tmp_path)
+    assert lines == [f"here is\\x09a process: {os.getpid()}"]
+    assert "iterator unknown isn't shown: the package doesn't say what its records are" in messages
+    lines, messages = run_command(package, tmp_path, "--json")
+    row = json.loads(lines[0])
+    assert (len(lines), list(row), row["type"]) == (1, ["type", "time", "data"], "text")
+    assert row["data"] == {"program": "in_words", "line": f"here is\ta process: {os.getpid()}"}
+
+
+def test_what_is_there_and_then_what_happens(tmp_path: Path) -> None:
+    (tmp_path / "both.bpf.c").write_text("#define WITH_EVENTS\n" + TEXT)
+    snoopkit.build(tmp_path / "both.bpf.c").write(tmp_path / "package.json")
+    ready, writable = os.pipe()
+    command = [
+        SNOOPKIT,
+        "run",
+        "--json",
+        "--ready-fd",
+        str(writable),
+        "--max-events",
+        "2",
+        "--duration",
+        "30",
+    ]
+    process = subprocess.Popen(
+        [*command, tmp_path / "package.json", "--target_pid", str(os.getpid())],
+        pass_fds=[writable],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writable)
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())  # before anything has happened
+    with open(ready, "rb") as pipe:
+        assert pipe.read() == b"\n"
+    child = subprocess.Popen(["/bin/true"])
+    assert child.wait(20) == 0
+    output, _ = process.communicate(timeout=60)
+    second = json.loads(output)
+    assert (first["type"], first["data"]["program"]) == ("text", "in_words")
+    assert (second["type"], second["data"]["pid"]) == ("event", child.pid)
+    assert first["time"] < second["time"]

@@ -17,6 +17,7 @@ import pytest
 import snoopkit
 from snoopkit import features
 from snoopkit.events import Event, Lost
+from snoopkit.merging import Merged
 from snoopkit.messages import Message
 from snoopkit.printk import Printed, tracing
 from snoopkit.render.eunomia import EunomiaJson, EunomiaText
@@ -70,7 +71,7 @@ class Run:
         self.printed = Printed(package)
         assert self.printed.warnings == []
         self.snoop = snoopkit.run(package, options=own)
-        self.source = self.printed.merged_into(self.snoop, self.snoop)
+        self.source = Merged(self.snoop, self.snoop, [self.printed])
 
     def finish(self) -> list[Any]:
         return [item for lot in self.source.finish() for item in lot]
@@ -232,7 +233,7 @@ def test_without_tracefs_events_come_all_the_same(package: snoopkit.Package) -> 
                 cover(path)
         printed = Printed(package)
         with snoopkit.run(package, options={"target_pid": os.getpid()}) as snoop:
-            source = printed.merged_into(snoop, snoop)
+            source = Merged(snoop, snoop, [printed])
             os.getppid()
             found = [item.number for lot in source.finish() for item in lot]
         return [found, *source.warnings]

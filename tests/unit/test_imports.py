@@ -65,6 +65,7 @@ ARROWS: dict[str, set[str]] = {
     "symbols": {"errors", "elf", "stacks"},
     "stacking": {"events", "samples", "stacks", "symbols"},
     "printk": SEAM | {"abi", "calls", "events", "features", "messages"},
+    "merging": set(),
     "batch": SEAM | {"_decode", "events", "columns", "render"},
     "stubs": SEAM,
     # where it is wired

@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..merging import Extra
     from ..package import Package
+    from ..printk import Printed
     from ..render import Screen
     from ..render.formats import Formats
     from ..render.writers import Writer
@@ -165,34 +167,35 @@ def run_package(
                 pid=args.pid,
                 btf=args.btf,
             )
-            source = printed.merged_into(_source(snoop, shown), snoop)
+            source = _source(snoop, printed, shown)
             return live.run(source, writer(args, snoop, shown, Screen(live.output.fd)))
         finally:
             printed.close()
 
 
-def _source(snoop: Snoop, formats: Formats) -> Source:
-    """What a live run reads: the maps that the package wants sampled, too; or what its iterators write. With stacks, if
-    there are some."""
-    source = _plain_source(snoop)
-    if has_stacks(formats):
-        from ..stacking import Stacked
-
-        return Stacked(source, snoop, formats)
-    return source
-
-
-def _plain_source(snoop: Snoop) -> Source:
+def _source(snoop: Snoop, printed: Printed, formats: Formats) -> Source:
+    """What a live run reads: events; samples of the maps that the package wants sampled; what its programs print and
+    its iterators write; with the functions in its stack traces."""
     package = snoop.package
+    source: Source = snoop
     if any(spec.sample for spec in package.maps.values()):
         from ..sampling import Sampled
 
-        return Sampled(snoop)
-    if package.iterators and not package.events:
+        source = Sampled(snoop)
+    extras: list[Extra] = [printed] if printed.is_needed else []
+    if any(spec.is_iterator and not spec.optional for spec in package.programs.values()):
         from .dump import Dump
 
-        return Dump(snoop)
-    return snoop
+        extras.append(Dump(snoop))
+    if extras:
+        from ..merging import Merged
+
+        source = Merged(source, snoop, extras)
+    if has_stacks(formats):
+        from ..stacking import Stacked
+
+        source = Stacked(source, snoop, formats)
+    return source
 
 
 def _attachment(text: str) -> tuple[str, str]:

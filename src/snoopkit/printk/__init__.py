@@ -18,19 +18,12 @@ from .tracing import Instance, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
-    from ..cli.live import Source
     from ..package import Package
-    from ..session import Snoop
     from .formats import Format
 
 __all__ = ["Printed"]
 
 MAP = "printk"  # what stands in a map's place where messages are missing
-_PACE_SECONDS = 0.05
-_EVER = 1 << 64
 
 
 class Printed:
@@ -42,6 +35,7 @@ class Printed:
     def __init__(self, package: Package) -> None:
         self.warnings: list[str] = []
         self.lost = 0
+        self.is_done = False
         self._formats, silent = formats(package)
         if silent:
             self.warnings.append(
@@ -88,11 +82,10 @@ class Printed:
         found.sort(key=lambda item: item._time_ns)
         return found
 
-    def merged_into(self, source: Source, snoop: Snoop) -> Source:
-        """A source of what `snoop` gives, with the messages in the order of time; as it is where there are none."""
-        if self._instance is None and not self.warnings:
-            return source
-        return _WithMessages(source, self, snoop)
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to be read, or to be warned of."""
+        return self._instance is not None or bool(self.warnings)
 
     def close(self) -> None:
         if self._instance is not None:
@@ -112,67 +105,3 @@ def _comm(tid: int, told: bytes | None) -> str | None:
 
 def _programs(known: list[Format], message: str) -> list[str]:
     return list(dict.fromkeys(name for one in known if one.fits(message) for name in one.programs))
-
-
-class _WithMessages:
-    def __init__(self, source: Source, printed: Printed, snoop: Snoop) -> None:
-        self._source = source
-        self._printed = printed
-        self._snoop = snoop
-        self._event_maps = snoop.package.events
-        self._waiting: list[Message | Lost] = []
-
-    def poll(self, timeout: float | None = None) -> list[Any]:
-        events = self._source.poll(_PACE_SECONDS if timeout is None else min(timeout, _PACE_SECONDS))
-        self._waiting += self._printed.read()  # behind the events: what was before them is all there now
-        if not self._event_maps:
-            return self._merged(events, _EVER)
-        return self._merged(events, max(self._last(events), self._snoop.complete_until_ns))
-
-    def finish(self) -> Iterator[list[Any]]:
-        for lot in self._source.finish():
-            self._waiting += self._printed.read()
-            yield self._merged(lot, self._last(lot))
-        self._waiting += self._printed.read()
-        yield self._merged([], _EVER)
-
-    def _last(self, events: list[Any]) -> int:
-        """When the last one was, 0 if there is none; samples come whenever they are due."""
-        return max((event._time_ns for event in events if event._map in self._event_maps), default=0)
-
-    def _merged(self, events: list[Any], until_ns: int) -> list[Any]:
-        """The events, and what waits and is not later than `until_ns`."""
-        due = [item for item in self._waiting if item._time_ns <= until_ns]
-        if not due:
-            return events
-        self._waiting = [item for item in self._waiting if item._time_ns > until_ns]
-        return sorted([*events, *due], key=lambda item: item._time_ns)
-
-    def close(self) -> None:
-        try:
-            self._source.close()
-        finally:
-            self._printed.close()
-
-    @property
-    def is_done(self) -> bool:
-        return bool(getattr(self._source, "is_done", False))
-
-    @property
-    def warnings(self) -> list[str]:
-        return self._source.warnings + self._printed.warnings
-
-    @property
-    def lost(self) -> int:
-        return self._source.lost + self._printed.lost
-
-    @property
-    def losses(self) -> dict[str, int]:
-        losses = dict(self._source.losses)
-        if self._printed.lost:
-            losses["buffer_full"] = losses.get("buffer_full", 0) + self._printed.lost
-        return losses
-
-    @property
-    def loss_unknown(self) -> tuple[str, ...]:
-        return getattr(self._source, "loss_unknown", ())

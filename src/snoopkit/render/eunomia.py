@@ -11,7 +11,7 @@ from __future__ import annotations
 from .._decode import display, json
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, IntType, StructType, c_type
-from ..messages import Message
+from ..messages import Message, Text
 from ..samples import Histogram, Sample
 from ..stacks import Stack, is_stack
 from .clock import WallClock
@@ -55,6 +55,8 @@ class EunomiaText:
             return self._histogram(event)
         if isinstance(event, Stack):
             return self._stack(event)
+        if isinstance(event, Text):
+            return f"{display(event.line)}\n".encode("utf-8", "backslashreplace")
         if isinstance(event, Message):
             text = f"{self._clock.local(event._time_ns)[:8]} {'|'.join(event.candidates)}: {display(event.message)}\n"
             return text.encode("utf-8", "backslashreplace")
@@ -138,6 +140,8 @@ class EunomiaJson:
             event = event.event
         if isinstance(event, Message):
             return json({"message": event.message, "program": event.program}) + b"\n"
+        if isinstance(event, Text):
+            return json({"line": event.line, "program": event.program}) + b"\n"
         if isinstance(event, Lost) or (isinstance(event, Sample) and event.is_empty):
             return b""
         if isinstance(event, (Sample, Histogram)):

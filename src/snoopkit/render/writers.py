@@ -7,7 +7,7 @@ from .._decode import base64, display, is_lossy, json
 from ..errors import OptionError
 from ..events import Lost
 from ..layout import ArrayType, CType, EnumType, FloatType, IntType, PointerType, StructType
-from ..messages import Message
+from ..messages import Message, Text
 from ..samples import Histogram, Sample
 from ..stacks import Stack, has_stacks, is_stack
 from .cells import Aligner, Column, cell, shown
@@ -61,6 +61,9 @@ class Table:
         self._types = {spec.struct.name: spec.struct for spec in package.event_specs}
         self._formats = _with_pointers(self._types.values(), formats or {})
         self._is_single = len(package.event_specs) == 1 and package.event_specs[0].tail_member is None
+        self._is_text = not self._types and all(
+            spec.is_iterator for spec in package.programs.values() if not spec.optional
+        )
         self._sampled = [name for name, spec in package.maps.items() if spec.sample]
         columns = [Column("TIME", 12)]
         if self._is_single:
@@ -76,7 +79,7 @@ class Table:
                 Column("EVENT", max([len(name) for name in self._types], default=0)),
                 Column("MEMBERS"),
             ]
-        else:  # all that may come is messages
+        else:  # all that may come is messages, or text
             columns += [Column("PROGRAM", max([len(name) for name in package.programs], default=0))]
             columns += [Column("MESSAGE")]
         self._aligner = Aligner(columns, screen)
@@ -85,6 +88,8 @@ class Table:
     def header(self) -> bytes:
         if self._sampled and not self._types:
             return self._sample_rows().header()
+        if self._is_text:
+            return b""
         return self._aligner.header()
 
     def _sample_rows(self) -> SampleRows:
@@ -102,6 +107,8 @@ class Table:
             return self._sample_rows().row(time, event)
         if isinstance(event, Message):
             return self._message(time, event)
+        if isinstance(event, Text):
+            return f"{display(event.line)}\n".encode("utf-8", "backslashreplace")
         if isinstance(event, Stack):
             from .stack import stack_lines
 
@@ -217,9 +224,10 @@ class JsonLines:
             return sample_json(time, event)
         if isinstance(event, Stack):
             return self._stack(time, event)
-        if isinstance(event, Message):
+        if isinstance(event, (Message, Text)):
             data, raw = message_data(event)
-            found = {"type": event._struct, "time": time, "cpu": event._cpu, "data": data}
+            where = {"cpu": event._cpu} if isinstance(event, Message) else {}
+            found = {"type": event._struct, "time": time, **where, "data": data}
             return json({**found, "raw": raw} if raw else found) + b"\n"
         return self._event(time, event, "event")
 
@@ -253,13 +261,17 @@ def _cpu(event: Any) -> int | None:
     return event._cpu if event._cpu >= 0 else None
 
 
-def message_data(found: Message) -> tuple[dict[str, object], dict[str, str]]:
-    """What JSON has as `data`, and as `raw`, for a message."""
+def message_data(found: Message | Text) -> tuple[dict[str, object], dict[str, str]]:
+    """What JSON has as `data`, and as `raw`, for a message or a line."""
     data: dict[str, object] = {"program": found.program}
-    if found.program is None:
-        data["candidates"] = found.candidates
-    data.update(tid=found.tid, comm=found.comm, message=found.message)
-    texts = {"comm": found.comm or "", "message": found.message}
+    if isinstance(found, Text):
+        data["line"] = found.line
+        texts = {"line": found.line}
+    else:
+        if found.program is None:
+            data["candidates"] = found.candidates
+        data.update(tid=found.tid, comm=found.comm, message=found.message)
+        texts = {"comm": found.comm or "", "message": found.message}
     return data, {name: base64(text) for name, text in texts.items() if is_lossy(text)}
 
 
@@ -301,7 +313,7 @@ class Csv:
 
             return {**self._cells(time, event.event), "type": event._struct, "stacks": stack_data(event)}
         found: dict[str, object] = {"time": time, "map": event._map or None, "cpu": _cpu(event)}
-        if isinstance(event, Message):
+        if isinstance(event, (Message, Text)):
             told, lossy = message_data(event)
             return {**found, "type": event._struct, "data": json(told).decode(), "raw": lossy or None}
         if isinstance(event, (Sample, Histogram)):
