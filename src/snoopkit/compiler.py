@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
 
-__all__ = ["build", "compile_package", "find_clang", "object_name", "target_arch"]
+__all__ = [
+    "build",
+    "compile_package",
+    "compile_sources",
+    "find_clang",
+    "object_name",
+    "own_header",
+    "target_arch",
+]
 
 _OLDEST_CLANG = 14  # knows declaration tags
 _TARGETS = {
@@ -51,7 +59,7 @@ _PLACE_IN_DIAGNOSTICS = re.compile(
 
 
 def build(
-    source: Path,
+    source: Path | Sequence[Path],
     header: Path | None = None,
     *,
     cflags: Sequence[str] = (),
@@ -61,18 +69,49 @@ def build(
     include: Sequence[Path] = (),
     define: Sequence[str] = (),
 ) -> Package:
-    """Compile `source`, whose events are the structs of `header`, to a package.
+    """Compile `source`, whose events are the structs of `header`, to a package; several sources are linked.
 
     `btf` is a file with a kernel's BTF, and `vmlinux` a vmlinux.h, to use in place of the running kernel's; one
     beside the source goes before both. `include` and `define` are clang's -I and -D, `cflags` go to it as they are.
     What clang warned of stands in the package's `warnings`. Raises CompileError.
     """
-    package, diagnostics = compile_package(
-        source, header, cflags=cflags, clang=clang, btf=btf, vmlinux=vmlinux, include=include, define=define
+    package, diagnostics = compile_sources(
+        [source] if isinstance(source, (str, os.PathLike)) else source,
+        header,
+        cflags=cflags,
+        clang=clang,
+        btf=btf,
+        vmlinux=vmlinux,
+        include=include,
+        define=define,
     )
     if diagnostics:
         package.warnings += (diagnostics,)
     return package
+
+
+def compile_sources(sources: Sequence[Path], header: Path | None = None, **how: Any) -> tuple[Package, str]:
+    """As `compile_package`, for one source or several, which are linked."""
+    if not sources:
+        raise ValueError("no source is given")
+    several = len(sources) > 1
+    done = [compile_package(source, header, is_part=several, **how) for source in sources]
+    package = done[0][0]
+    if several:
+        from .linker import link
+
+        package = link([part for part, _ in done], object_name(sources[0]))
+    return package, "".join([diagnostics for _, diagnostics in done])
+
+
+def own_header(source: Path) -> str | None:
+    """The header of the same name beside a source that includes it."""
+    path = os.fspath(source)
+    name = os.path.basename(path).removesuffix(".c").removesuffix(".bpf") + ".h"
+    header = os.path.join(os.path.dirname(path), name)
+    if not os.path.isfile(header) or not os.path.isfile(path):
+        return None
+    return header if f'"{name}"' in _text(path) else None
 
 
 def compile_package(
@@ -87,6 +126,7 @@ def compile_package(
     define: Sequence[str] = (),
     header_only: bool = False,
     is_part: bool = False,
+    is_own: bool = False,
     log: Callable[[str], None] | None = None,
     files: set[str] | None = None,
 ) -> tuple[Package, str]:
@@ -95,6 +135,7 @@ def compile_package(
 
     `header_only` says that the source is itself the header: the package has its structs and no program. `is_part`, that
     it will be linked with others: it may be without programs, and needs the header only if it includes it.
+    `is_own`, that nobody named the header: one that defines no struct isn't it.
     """
     source = os.fspath(source)
     header = source if header_only else header
@@ -116,7 +157,7 @@ def compile_package(
             files |= job.files()
         if is_part and not job.includes_header():
             header = None
-    return _package(data, source, header, is_part), job.diagnostics
+    return _package(data, source, header, is_part, is_own), job.diagnostics
 
 
 def object_name(source: Path) -> str:
@@ -391,7 +432,7 @@ def _hint(diagnostics: str) -> str | None:
 # From the object to the package
 
 
-def _package(data: bytes, source: str, header: str | None, is_part: bool) -> Package:
+def _package(data: bytes, source: str, header: str | None, is_part: bool, is_own: bool) -> Package:
     try:
         elf = Elf.parse(data)
         section = elf.section(".BTF")
@@ -407,7 +448,7 @@ def _package(data: bytes, source: str, header: str | None, is_part: bool) -> Pac
             raise CompileError(
                 f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'
             )
-        if header is not None:
+        if header is not None and (structs or not is_own):
             if not structs:
                 raise CompileError(f"{header}: it defines no struct, as {source} sees it")
             text = _text(header)
@@ -423,7 +464,8 @@ def _package(data: bytes, source: str, header: str | None, is_part: bool) -> Pac
         notes = read_annotations(text, kinds, source)
 
         def package(notes: dict[str, Any]) -> Package:
-            return Package(data, skeleton.meta(elf, btf, object_name(source), exported, notes))
+            name = object_name(source)
+            return Package(data, skeleton.meta(elf, btf, name, exported, notes, is_part=is_part))
 
         try:
             return package(notes)

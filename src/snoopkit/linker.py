@@ -13,7 +13,7 @@ from . import skeleton
 from .btf import KIND_STRUCT
 from .elf import Elf, strip_debug
 from .errors import CompileError, PackageError
-from .package import Package
+from .package import EVENT_MAP_TYPES, Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ _OF_PROGRAMS, _OF_MAPS, _OF_VARIABLES = ("attach", "link"), ("ident", "mmaped"),
 def link(packages: Sequence[Package], name: str) -> Package:
     """One package, called `name`, with the programs, maps, variables and events of all.
 
-    Programs of one may call the global functions and use the `extern` maps of another. Each has a transport switch of
-    its own, so that the events of the whole go through the maps that the sources declare, and no others.
+    Programs of one may call the global functions and use the `extern` maps of another. The whole can have either
+    transport if each that has maps of events can.
 
     Raises CompileError, with the linker's words, where they don't fit together.
     """
@@ -60,7 +60,12 @@ def link(packages: Sequence[Package], name: str) -> Package:
             if type_id is not None and type_id not in exported:
                 exported.append(type_id)
     meta = skeleton.meta(elf, btf, name, exported, _notes(packages))
-    meta["snoopkit"].pop("ring", None)
+    if not all(
+        part.ring_switches
+        for part in packages
+        if any(spec.type in EVENT_MAP_TYPES for spec in part.maps.values())
+    ):
+        meta["snoopkit"].pop("ring", None)
     return Package(data, meta)
 
 

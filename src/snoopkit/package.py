@@ -129,8 +129,8 @@ class Package:
     - `events`: the `StructType` of the (first) event that comes through each map, by the map's name;
       `event_specs`: all of them, as `EventSpec`s
     - `iterators`: the `StructType` of what each BPF iterator writes, by the program's name, where the source says so
-    - `losses_map`: where the program counts its outputs; `ring_switch`: the variable that has it output to ring
-      buffers; None where it has none
+    - `losses_map`: where the program counts its outputs; `ring_switches`: the variables that have it output to ring
+      buffers, one for each source that was linked; none where it can't
     - `object`: the ELF's bytes; `meta`: the document's meta as it was; `elf` and `btf`: both already validated
     """
 
@@ -167,9 +167,9 @@ class Package:
             found = self.events if spec.map in self.maps else self.iterators
             found.setdefault(spec.map, spec.struct)
         self.losses_map = _losses(self.maps, own.get("losses"))
-        self.ring_switch = _ring_switch(self.elf, self.btf, own.get("ring"))
-        if self.ring_switch is not None:
-            self.options.pop(self.ring_switch.name, None)
+        self.ring_switches = _ring_switches(self.elf, self.btf, own.get("ring"))
+        for switch in self.ring_switches:
+            self.options.pop(switch.name, None)
         self.warnings = tuple(warnings)
 
     @classmethod
@@ -442,10 +442,22 @@ def _losses(maps: dict[str, MapSpec], name: str | None) -> str | None:
     return name
 
 
-def _ring_switch(elf: Elf, btf: Btf, name: str | None) -> OptionSpec | None:
+def _ring_switches(elf: Elf, btf: Btf, name: str | None) -> tuple[OptionSpec, ...]:
+    """Every static variable of that name: each source that was linked has its own."""
     if name is None:
-        return None
-    spec = option_reader.read(elf, btf, ".rodata", {"name": name}, "meta.snoopkit.ring")
-    if spec is None or spec.form != option_reader.BOOL:
-        raise PackageError(f"meta.snoopkit.ring: {name!r} isn't a const volatile bool")
-    return spec
+        return ()
+    section = elf.section(".rodata")
+    found = []
+    for symbol in elf.symbols:
+        if section is None or symbol.name != name or symbol.section != section.index:
+            continue
+        spec = option_reader.read(elf, btf, ".rodata", {"name": name}, "meta.snoopkit.ring")
+        if spec is None or spec.form != option_reader.BOOL or symbol.value >= section.size:
+            break
+        spec.offset_bytes = symbol.value
+        found.append(spec)
+    else:
+        if found:
+            return tuple(found)
+        option_reader.read(elf, btf, ".rodata", {"name": name}, "meta.snoopkit.ring")  # says what is missing
+    raise PackageError(f"meta.snoopkit.ring: {name!r} isn't a const volatile bool")

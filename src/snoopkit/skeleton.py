@@ -75,12 +75,19 @@ def names(elf: Elf, btf: Btf) -> tuple[list[str], list[str], list[str]]:
 
 
 def meta(
-    elf: Elf, btf: Btf, name: str, exported: list[int], notes: Mapping[str, dict[str, Any]] | None = None
+    elf: Elf,
+    btf: Btf,
+    name: str,
+    exported: list[int],
+    notes: Mapping[str, dict[str, Any]] | None = None,
+    *,
+    is_part: bool = False,
 ) -> dict[str, Any]:
     """The whole meta of a package whose object is called `name` ("execsnoop").
 
     `exported` are the type ids of the header's structs, the event first; `notes` what the source's comments say of
-    each name. Raises CompileError for a declaration tag that makes no sense.
+    each name. Of an object that `is_part` of what will be linked, the maps of some events may be in others. Raises
+    CompileError for a declaration tag that makes no sense.
     """
     notes = notes or {}
     object_name = re.sub(r"\W", "_", f"{name}.bpf", flags=re.ASCII)
@@ -94,7 +101,7 @@ def meta(
             variable.update(notes.get(variable["name"], {}))
     maps = read_maps(btf, [])
     iterators = [symbol.name for symbol in elf.programs() if is_iterator(elf.sections[symbol.section].name)]
-    events = _events(btf, maps, iterators, exported)
+    events = _events(btf, maps, iterators, exported, is_part)
     if events:
         own["events"] = events
     for key, section_name, tag in (("losses", ".maps", LOSSES_TAG), ("ring", ".rodata", RING_TAG)):
@@ -279,14 +286,15 @@ def _member_spelling(btf: Btf, type_id: int) -> str:
 
 
 def _events(
-    btf: Btf, maps: dict[str, MapSpec], iterators: list[str], exported: list[int]
+    btf: Btf, maps: dict[str, MapSpec], iterators: list[str], exported: list[int], is_part: bool
 ) -> list[dict[str, Any]]:
-    declared = [
-        _tagged_event(btf, maps, iterators, type_id, tag)
-        for type_id in exported
-        for tag in btf.tags(type_id)
-        if tag.startswith(EVENT_TAG)
-    ]
+    declared = []
+    for type_id in exported:
+        for tag in btf.tags(type_id):
+            match = _EVENT.match(tag.removeprefix(EVENT_TAG))
+            is_elsewhere = is_part and match and not is_event_source(match[1], maps, iterators)
+            if tag.startswith(EVENT_TAG) and not is_elsewhere:
+                declared.append(_tagged_event(btf, maps, iterators, type_id, tag))
     if declared or not exported:
         return declared
     entry = untagged_event(btf, exported[0])

@@ -206,28 +206,19 @@ def _structs(btf: Btf) -> str:
 def _compiled(path: str, header: Path | None, btf: Path | None) -> Package:
     from . import compiler
 
-    header = os.fspath(header) if header is not None else _own_header(path)
+    is_own = header is None
+    header = os.fspath(header) if header is not None else compiler.own_header(path)
     place = _place(path, header, btf, compiler.find_clang())
     kept = _kept(place) if place is not None else None
     if kept is not None:
         return kept
     files: set[str] = set()
-    package, diagnostics = compiler.compile_package(path, header, btf=btf, files=files)
+    package, diagnostics = compiler.compile_package(path, header, is_own=is_own, btf=btf, files=files)
     if diagnostics:
         package.warnings += (diagnostics,)
     if place is not None:
         _keep(place, files, diagnostics, package)
     return package
-
-
-def _own_header(path: str) -> str | None:
-    """The header of the same name beside a source that includes it."""
-    name = os.path.basename(path).removesuffix(".c").removesuffix(".bpf") + ".h"
-    header = os.path.join(os.path.dirname(path), name)
-    if not os.path.isfile(header) or not os.path.isfile(path):
-        return None
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return header if f'"{name}"' in file.read() else None
 
 
 def _place(path: str, header: str | None, btf: Path | None, clang: str) -> str | None:

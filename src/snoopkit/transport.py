@@ -94,9 +94,10 @@ def prepare(
     maps = [object.maps[name] for name in package.events]
     size = _wanted(package, buffer_bytes, len(maps))
     type = TYPES.get(transport or "")
-    if package.ring_switch is not None and maps:
+    if package.ring_switches and maps:
         type = type or maps[0].type
-        object.set(package.ring_switch, type == MAP_TYPE_RINGBUF)
+        for switch in package.ring_switches:
+            object.set(switch, type == MAP_TYPE_RINGBUF)
         for map in maps:
             if map.type != type:
                 width = 0 if type == MAP_TYPE_RINGBUF else 4

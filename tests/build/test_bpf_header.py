@@ -57,18 +57,16 @@ def test_its_macros_are_what_meta_is_made_of(tmp_path: Path) -> None:
     ]
     assert package.losses_map == "outputs"
     assert package.meta["snoopkit"]["ring"] == "snoopkit_ring"
-    assert package.ring_switch is not None
-    assert package.ring_switch.section == ".rodata"
+    assert package.ring_switches[0].section == ".rodata"
     assert list(package.options) == ["own"]
     assert package.warnings == ()
     again = snoopkit.Package.read(package.dumps())
-    assert again.ring_switch is not None
-    assert again.ring_switch.offset_bytes == package.ring_switch.offset_bytes
+    assert again.ring_switches[0].offset_bytes == package.ring_switches[0].offset_bytes
 
 
 def test_without_a_switch_there_is_none(tmp_path: Path) -> None:
     package = snoopkit.build(*write(tmp_path, SOURCE.replace("SNOOPKIT_TRANSPORT;\n", "")))
-    assert package.ring_switch is None
+    assert package.ring_switches == ()
     assert "ring" not in package.meta["snoopkit"]
 
 
@@ -77,8 +75,7 @@ def test_a_switch_of_the_sources_own(tmp_path: Path) -> None:
         "SNOOPKIT_TRANSPORT;", 'const volatile _Bool buffered SNOOPKIT_TAG("snoopkit.ring") = 0;'
     )
     package = snoopkit.build(*write(tmp_path, source))
-    assert package.ring_switch is not None
-    assert package.ring_switch.name == "buffered"
+    assert package.ring_switches[0].name == "buffered"
     assert list(package.options) == ["own"]
 
 

@@ -169,6 +169,24 @@ def test_snoopkit_build(lesson: Path) -> None:
     assert (lesson / "package.json").read_bytes() == first
 
 
+def test_snoopkit_build_takes_the_header_beside_a_source(lesson: Path) -> None:
+    done = command("snoopkit build", "execsnoop.bpf.c", "execsnoop.h", "-o", "named.json", cwd=lesson)
+    assert done.returncode == 0
+    done = command("snoopkit build", "execsnoop.bpf.c", cwd=lesson)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "package.json\n", "")
+    assert (lesson / "package.json").read_bytes() == (lesson / "named.json").read_bytes()
+    # One that defines no struct says nothing of events, and one that isn't included is another program's.
+    for header, included in (("#define NUMBER 5\n", '#include "x.h"\n'), ("struct event { int a; };\n", "")):
+        (lesson / "x.h").write_text(header)
+        (lesson / "x.bpf.c").write_text(
+            f"#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n{included}"
+            'SEC("raw_tp/sys_enter") int program(void *ctx) { return 0; }\n'
+        )
+        done = command("snoopkit build", "x.bpf.c", "-o", "x.json", cwd=lesson)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "x.json\n", "")
+        assert snoopkit.Package.read(lesson / "x.json").meta["export_types"] == []
+
+
 def test_snoopkit_build_refuses(lesson: Path) -> None:
     done = command("snoopkit build", "absent.bpf.c", cwd=lesson)
     assert (done.returncode, done.stderr) == (
@@ -181,6 +199,6 @@ def test_snoopkit_build_refuses(lesson: Path) -> None:
 
 
 def test_without_a_header_it_warns(lesson: Path) -> None:
-    done = command("snoopkit build", "execsnoop.bpf.c", cwd=lesson)
+    done = command("ecc", "execsnoop.bpf.c", cwd=lesson)
     assert done.returncode == 0
     assert "warning: map events: the package doesn't say what its records are" in done.stderr

@@ -80,6 +80,68 @@ def test_calls_go_across_and_it_runs(folder: Path) -> None:
     assert found == [5, 10, 15, 20]
 
 
+TWO = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "two.h"
+char LICENSE[] SEC("license") = "GPL";
+SWITCH
+const volatile __u32 NAME_pid = 0;
+struct {
+    __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __uint(value_size, 4);
+} NAME_events SEC(".maps");
+SEC("tracepoint/syscalls/sys_enter_getppid") int on_NAME(void *ctx)
+{
+    struct NAME event = {.header = {.type = 1}, .number = NUMBER};
+
+    if (bpf_get_current_pid_tgid() >> 32 == NAME_pid)
+        snoopkit_output(ctx, &NAME_events, 0, &event.header, sizeof(event));
+    return 0;
+}
+"""
+TWO_HEADER = """
+#include <snoopkit.bpf.h>
+struct first { struct snoopkit_header header; __u32 number; __u32 pad; } SNOOPKIT_EVENT(first_events, 1);
+struct second { struct snoopkit_header header; __u32 number; __u32 pad; } SNOOPKIT_EVENT(second_events, 1);
+"""
+
+
+def two(folder: Path, *switches: str) -> snoopkit.Package:
+    (folder / "two.h").write_text(TWO_HEADER)
+    for number, (name, switch) in enumerate(zip(("first", "second"), switches, strict=True)):
+        text = TWO.replace("NAME", name).replace("NUMBER", str(number)).replace("SWITCH", switch)
+        (folder / f"{name}.bpf.c").write_text(text)
+    return snoopkit.build([folder / "first.bpf.c", folder / "second.bpf.c"], folder / "two.h")
+
+
+@pytest.mark.parametrize("transport", ["perf", "ring"])
+def test_either_transport_where_each_source_can(tmp_path: Path, transport: str) -> None:
+    package = two(tmp_path, "SNOOPKIT_TRANSPORT;", "SNOOPKIT_TRANSPORT;")
+    assert [spec.offset_bytes for spec in package.ring_switches] == sorted(
+        {spec.offset_bytes for spec in package.ring_switches}
+    )
+    assert len(package.ring_switches) == 2
+    own = {"first_pid": os.getpid(), "second_pid": os.getpid()}
+    with snoopkit.run(package, options=own, transport=transport) as snoop:
+        for _ in range(3):
+            libc.getppid()
+        found = [(event._struct, event.number) for lot in snoop.finish() for event in lot]
+        assert snoop.lost == 0
+    assert sorted(found) == [("first", 0)] * 3 + [("second", 1)] * 3
+
+
+def test_one_source_that_cannot_keeps_all_from_it(tmp_path: Path) -> None:
+    package = two(tmp_path, "SNOOPKIT_TRANSPORT;", "")
+    assert package.ring_switches == ()
+    with pytest.raises(snoopkit.UnsupportedError):
+        snoopkit.run(package, transport="ring")
+
+
+def test_no_source_is_misuse() -> None:
+    with pytest.raises(ValueError, match="no source is given"):
+        snoopkit.build([])
+
+
 def test_the_same_bytes_from_any_folder(folder: Path) -> None:
     build(folder, "main.bpf.c", "helper.bpf.c", "x.h")
     first = (folder / "package.json").read_bytes()

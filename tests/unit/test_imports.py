@@ -80,6 +80,7 @@ ARROWS: dict[str, set[str]] = {
 LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "arguments": {"commandline"},
+    "compiler": {"linker"},
     "sources": {"compiler", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from ..commandline import CommandLine
-from ..compiler import compile_package, object_name
+from ..compiler import compile_sources, own_header
 from ..errors import CompileError
 from .command import command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ..package import Package
 
 __all__ = ["main"]
 
@@ -24,7 +21,8 @@ def parser() -> CommandLine:
     parser = CommandLine(
         "snoopkit build",
         usage="%(prog)s [OPTIONS] SOURCE.bpf.c … [HEADER.h]",
-        description="Compile an eBPF source to a package. HEADER.h defines the struct of its events.",
+        description="Compile an eBPF source to a package. HEADER.h defines the struct of its events: "
+        "by default the one of the same name beside a source that includes it.",
         examples=[
             ("snoopkit build tool.bpf.c tool.h", "writes package.json beside the source"),
             ("snoopkit build a.bpf.c b.bpf.c tool.h", "two sources, one package"),
@@ -63,34 +61,27 @@ def main(argv: Sequence[str]) -> int | None:
     header = None if options.sources[-1].endswith(".c") else options.sources.pop()
     if not options.sources:
         raise CompileError(f"{header}: there is no source", hint="a source is called NAME.c")
-    packages = [_compiled(source, header, options) for source in options.sources]
-    package = packages[0]
-    if len(packages) > 1:
-        from ..linker import link
-
-        package = link(packages, object_name(options.sources[0]))
+    is_own = header is None
+    if header is None and len(options.sources) == 1:
+        header = own_header(options.sources[0])
+    package, diagnostics = compile_sources(
+        options.sources,
+        header,
+        is_own=is_own,
+        clang=options.clang,
+        btf=options.btf,
+        vmlinux=options.vmlinux,
+        include=options.include,
+        define=options.define,
+        log=_log if options.verbose else None,
+    )
+    sys.stderr.write(diagnostics)
     for warning in package.warnings:
         print(f"snoopkit build: warning: {warning}", file=sys.stderr)
     path = options.output or os.path.join(os.path.dirname(options.sources[0]), "package.json")
     package.write(path)
     print(path)
     return None
-
-
-def _compiled(source: str, header: str | None, options: argparse.Namespace) -> Package:
-    package, diagnostics = compile_package(
-        source,
-        header,
-        clang=options.clang,
-        btf=options.btf,
-        vmlinux=options.vmlinux,
-        include=options.include,
-        define=options.define,
-        is_part=len(options.sources) > 1,
-        log=_log if options.verbose else None,
-    )
-    sys.stderr.write(diagnostics)
-    return package
 
 
 def _log(text: str) -> None:
