@@ -25,6 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snoopkit/vmtest"
+RESULTS = TOP / ".cache/vmtest"  # each checkout has its own: two may run at once
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 BOOT_SECONDS = 150
@@ -263,7 +264,7 @@ class Guest:
 
 
 def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) -> Guest:
-    results = CACHE / "results" / kernel["version"]
+    results = RESULTS / kernel["version"]
     folder = fetched(kernel)
     (image,) = (folder / "boot").glob("vmlinuz-*")
     shutil.rmtree(results, ignore_errors=True)
