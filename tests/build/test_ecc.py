@@ -83,6 +83,34 @@ def test_yaml_says_the_same(lesson: Path) -> None:
         assert found == json.loads((lesson / f"{name}.json").read_text())
 
 
+def alone(lesson: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A Python that has no snoopkit but what is in the file."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", *words], cwd=lesson, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_program_of_its_own(lesson: Path) -> None:
+    assert command("ecc", "-s", "-y", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 0
+    made = lesson / "execsnoop.out"
+    first = made.read_bytes()
+    assert os.access(made, os.X_OK)
+    done = alone(lesson, "execsnoop.out", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: execsnoop [-h]")
+    assert alone(lesson, "execsnoop.out", "-V").stdout == "execsnoop_bpf 0.1.0\n"
+    done = alone(lesson, "execsnoop.out", "--no-such")
+    assert (done.returncode, done.stdout) == (2, "")
+    elsewhere = "import runpy, sys; sys.version_info = (3, 9, 1); runpy.run_path('execsnoop.out', run_name='__main__')"
+    done = alone(lesson, "-c", elsewhere)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("execsnoop: error: it was made for Python ")
+    assert "this is Python 3.9 on " in done.stderr
+    assert command("ecc", "-s", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 0
+    assert made.read_bytes() == first
+    assert command("ecc", "-s", "-n", "execsnoop.bpf.c", cwd=lesson).returncode == 2
+
+
 def test_a_header_alone(lesson: Path) -> None:
     (lesson / "x.h").write_text(
         "struct inner { int a; };\nstruct event { struct inner inner; char text[4]; };\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "alone").mkdir()
     shutil.copy(folder / "opens.bpf.o", folder / "alone")
     return folder
+
+
+def test_a_program_of_its_own_runs(folder: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [BIN / "ecc", "-s", "opens.bpf.c", "opens.h", "-o", tmp_path],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "opens.out", "-j", "--target_pid", str(os.getpid())],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        for _ in range(400):
+            (tmp_path / "opened").write_text("")
+            if select.select([process.stdout], [], [], 0.05)[0]:
+                break
+        process.send_signal(signal.SIGINT)
+        output, messages = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, messages
+    assert json.loads(output.splitlines()[0])["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("command", ["snoopkit", "ecli"])

@@ -47,6 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "abi": set(),
     "calls": SEAM,
     "targets": SEAM,
+    "standalone": SEAM,
     "describe": SEAM | {"abi", "calls", "targets"},
     "attach": SEAM | LIVE | {"loader", "targets"},
     "iterators": SEAM | LIVE | {"loader", "attach", "_decode", "events"},

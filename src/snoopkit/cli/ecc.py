@@ -70,7 +70,14 @@ def parser() -> CommandLine:
     parser.add_argument(
         "-y", "--yaml", action="store_true", help="write YAML in place of JSON (needs snoopkit[yaml])"
     )
-    parser.add_argument("-n", "--no-generate-package-json", action="store_true", help="write no package.json")
+    result = parser.add_mutually_exclusive_group()
+    result.add_argument("-n", "--no-generate-package-json", action="store_true", help="write no package.json")
+    result.add_argument(
+        "-s",
+        "--standalone",
+        action="store_true",
+        help="also write NAME.out: a program that needs only Python and libbpf",
+    )
     parser.add_argument("-V", "--version", action="version", version=f"ecc (snoopkit {__version__})")
     return parser
 
@@ -107,6 +114,11 @@ def main(argv: Sequence[str]) -> int | None:
             _write(path, dump(json.loads(package.dumps())))
         else:
             package.write(path)
+    if options.standalone:
+        from ..standalone import write
+
+        _say(f"Making {base}.out...")
+        write(package, f"{base}.out")
     return None
 
 

@@ -13,7 +13,7 @@ from .run import add_target, run_package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..package import Package
     from ..render import Screen
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..render.writers import Writer
     from ..session import Snoop
 
-__all__ = ["main"]
+__all__ = ["main", "standalone"]
 
 
 def parser() -> CommandLine:
@@ -58,6 +58,18 @@ def main(argv: Sequence[str]) -> int:
     if words[:1] == ["run"]:
         del words[0]
     return run_package(parser().parse_args(words), "ecli", _writer, _own_parser)
+
+
+def standalone(package: Package, name: str) -> Callable[..., int]:
+    """The main function of a program that is nothing but `package`: all its arguments are the package's own."""
+
+    @command(name)
+    def main(argv: Sequence[str]) -> int:
+        args = parser().parse_args([name])
+        args.rest = list(argv)
+        return run_package(args, name, _writer, _own_parser, package)
+
+    return main
 
 
 def _own_parser(package: Package, program: str) -> CommandLine:

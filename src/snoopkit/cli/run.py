@@ -138,10 +138,15 @@ def run_package(
     name: str,
     writer: Callable[[argparse.Namespace, Snoop, Formats, Screen], Writer],
     parser: Callable[[Package, str], CommandLine] = arguments.parser,
+    package: Package | None = None,
 ) -> int:
-    """Read `args.target`, give it `args.rest`, which `parser` reads, run it; returns the exit status."""
-    package = read_target(args, name)
-    own = arguments.collect(package, parser(package, f"{name} {args.target}").parse_args(args.rest, args))
+    """Read `args.target`, unless `package` is given, give it `args.rest`, which `parser` reads, run it; returns the
+    exit status."""
+    program = name
+    if package is None:
+        package = read_target(args, name)
+        program = f"{name} {args.target}"
+    own = arguments.collect(package, parser(package, program).parse_args(args.rest, args))
     from ..render import Screen
     from ..render.formats import formats
 
