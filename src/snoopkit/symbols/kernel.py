@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from time import monotonic
 
-from ..stacks import Frame, is_kernel_address
+from ..stacks import Frame
 from .table import Table
 
 __all__ = ["KALLSYMS", "KernelSymbols", "are_hidden"]
@@ -13,7 +14,11 @@ __all__ = ["KALLSYMS", "KernelSymbols", "are_hidden"]
 KALLSYMS = "/proc/kallsyms"
 _LARGEST_BYTES = 128 << 20
 _MOST_BYTES_OF_ONE = 1 << 20  # its end isn't told; behind the last one of a module there may be anything
-_CODE = b"tTwW"
+_CODE = (b"t", b"T", b"w", b"W")
+_LINE = re.compile(
+    rb"^([89a-f][0-9a-f]{15}) (.) (.+)$", re.MULTILINE
+)  # of the upper half, which is the kernel's
+_END = (1 << 64) - 1
 _AGAIN_SECONDS = 5
 
 
@@ -60,22 +65,25 @@ class KernelSymbols:
                 data = file.read(_LARGEST_BYTES)
         except OSError:
             data = b""
-        entries: list[tuple[int, bool, bytes]] = []
-        for line in data.splitlines():
-            address, kind, name = line.split(b" ", 2)
-            start = int(address, 16)
-            if is_kernel_address(start):
-                entries.append((start, kind in _CODE, name))
+        entries = [(int(start, 16), kind in _CODE, name) for start, kind, name in _LINE.findall(data)]
         # Stable, so that of several names for one place the first one stays, which the kernel itself prints too; what
         # isn't code only ends what is.
         entries.sort(key=lambda entry: (entry[0], not entry[1]))
         starts: list[int] = []
-        names: list[str] = []
+        names: list[bytes] = []
+        last = -1
         for start, is_code, name in entries:
-            if not starts or starts[-1] != start:
+            if start != last:
+                last = start
                 starts.append(start)
-                names.append(name.decode("utf-8", "surrogateescape") if is_code else "")
-        ends = [
-            min(start + _MOST_BYTES_OF_ONE, following) for start, following in pairwise([*starts, 1 << 64])
-        ]
-        return Table(starts, [min(end, (1 << 64) - 1) for end in ends], names, 80 * len(names))
+                names.append(name if is_code else b"")
+        ends = [min(start + _MOST_BYTES_OF_ONE, following) for start, following in pairwise([*starts, _END])]
+        return Table(starts, ends, _Names(names), len(data))
+
+
+class _Names:
+    def __init__(self, names: list[bytes]) -> None:
+        self._names = names
+
+    def __getitem__(self, index: int) -> str:
+        return self._names[index].decode("utf-8", "replace")

@@ -24,6 +24,7 @@ _MOST_PROCESSES = 1000
 _LARGEST_MAPS_BYTES = 16 << 20
 _FRESH_NS = 50_000_000  # for how long what was read about a process is taken for true
 _VDSO = "[vdso]"
+_X = ord("x")
 
 Key = tuple[int, ...]  # what tells a file, and what is in it: device, inode, size, time of its last change
 
@@ -43,7 +44,7 @@ class UserSymbols:
         self._processes[pid] = process
         if len(self._processes) > _MOST_PROCESSES:
             del self._processes[next(iter(self._processes))]
-        process.refresh()
+        process.look(time_ns)
         # All but the first are where a call returns to, which may be behind its function's end.
         return [
             self._frame(process, address, address - (index > 0), time_ns)
@@ -177,10 +178,16 @@ class _Image:
         self.identity = identity
         self.seen_ns = 0  # when it was the process's image for sure, the last time
         self.perf_map = PerfMap(pid, uid)
+        self._text = b""
         self._mappings: list[_Mapping] = []
         self._starts: list[int] = []
 
-    def set_mappings(self, mappings: list[_Mapping]) -> None:
+    def set_mappings(self, data: bytes) -> None:
+        """Those of code in the text of /proc/PID/maps."""
+        if data == self._text:
+            return
+        self._text = data
+        mappings = [_Mapping(line) for line in data.split(b"\n")[:-1] if line[line.index(b" ") + 3] == _X]
         known = {mapping.same: mapping for mapping in self._mappings}
         self._mappings = [known.get(mapping.same, mapping) for mapping in mappings]
         self._starts = [mapping.start for mapping in self._mappings]
@@ -199,10 +206,10 @@ class _Process:
         self._is_there = False
         self._images: list[_Image] = []  # the one that it has, and the one before
 
-    def refresh(self) -> None:
-        """Look at the process once more, if the last time was a while ago."""
+    def look(self, time_ns: int) -> None:
+        """Look at the process, unless that was done behind a time, or a moment ago."""
         now = clock_gettime_ns(CLOCK_BOOTTIME)
-        if now - self._looked_ns < _FRESH_NS:
+        if time_ns < self._looked_ns or now - self._looked_ns < _FRESH_NS:
             return
         self._looked_ns = now
         try:
@@ -222,8 +229,7 @@ class _Process:
         if not self._images or self._images[0].identity != identity:
             self._images = [_Image(identity, self.pid, uid), *self._images[:1]]
         self._images[0].seen_ns = now
-        lines = data.splitlines() if data.endswith(b"\n") else data.splitlines()[:-1]
-        self._images[0].set_mappings([_Mapping(line) for line in lines])
+        self._images[0].set_mappings(data)
 
     def images_at(self, time_ns: int) -> list[_Image]:
         """The image that it had at a time, and the other one, which it may have been in doubt."""
