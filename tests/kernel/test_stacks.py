@@ -23,7 +23,7 @@ from snoopkit.stacking import Stacked
 from snoopkit.stacks import Frame, Stack, has_stacks
 from snoopkit.symbols import Symbols
 
-from .conftest import BPF
+from .conftest import BPF, CAP_BPF, CAP_PERFMON, NOBODY, become, in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +153,45 @@ def test_counted_in_a_map_and_folded(program: Path, package: snoopkit.Package) -
     whole = folded.row(events[0]).decode()
     assert whole.startswith("stacks;")
     assert ";call;ask;" in whole
+
+
+def test_a_key_that_is_a_stack_by_the_users_word(program: Path, package: snoopkit.Package) -> None:
+    how = formats(package, ["by_kernel_id.key=stack"])
+    with Calls(program, package) as calls:
+        source = Stacked(Sampled(calls.snoop), calls.snoop, how)
+        calls.tell("call")
+        assert calls._answer() == "called\n"
+        found = [item for lot in source.finish() for item in lot if item._map == "by_kernel_id"]
+        row = writer("table", calls.snoop, how).row(found[0]).decode()
+    (stack,) = found
+    assert isinstance(stack, Stack)
+    frames = stack.stacks["key"]
+    assert frames and all(frame.is_kernel for frame in frames)
+    assert row.splitlines()[0].split()[1:] == ["by_kernel_id", str(stack.event.key), "1"]
+    assert " [kernel]\n" in row
+
+
+def test_a_kernel_that_hides_its_addresses() -> None:
+    address = next(
+        int(line.split()[0], 16)
+        for line in Path("/proc/kallsyms").read_text().splitlines()
+        if line.endswith(" T vfs_read")
+    )
+
+    def child() -> list[Any]:
+        become(NOBODY, (CAP_PERFMON, CAP_BPF))
+        lines = Path("/proc/kallsyms").read_text().splitlines()
+        is_hidden = all(set(line.split()[0]) == {"0"} for line in lines)
+        symbols = Symbols()
+        return [is_hidden, symbols.warnings, str(symbols.frames([address])[0])]
+
+    assert str(Symbols().frames([address])[0]) == "vfs_read+0x0"
+    is_hidden, warnings, frame = in_child(child)
+    if is_hidden:
+        assert "the kernel hides its addresses" in warnings[0]
+        assert frame == f"{address:#x}"
+    else:
+        assert (warnings, frame) == ([], "vfs_read+0x0")
 
 
 def test_what_has_ended_and_what_was_before_an_exec(program: Path, package: snoopkit.Package) -> None:

@@ -52,11 +52,20 @@ struct {
 	__type(value, struct times);
 } places SEC(".maps");
 
+/// @sample {"interval": 20}
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} by_kernel_id SEC(".maps");
+
 SEC("raw_tp/sys_enter") int on_syscall(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = {};
 	struct place place = {};
 	struct times once = {.count = 1}, *times;
+	__u64 one = 1;
 
 	if (ctx->args[1] != SYS_GETPPID || bpf_get_current_pid_tgid() >> 32 != target_pid)
 		return 0;
@@ -67,6 +76,7 @@ SEC("raw_tp/sys_enter") int on_syscall(struct bpf_raw_tracepoint_args *ctx)
 	bpf_get_current_comm(call.comm, sizeof(call.comm));
 	bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, &call, sizeof(call));
 
+	bpf_map_update_elem(&by_kernel_id, &call.kernel_id, &one, BPF_ANY);
 	place.tgid = target_pid;
 	place.user = call.user_id;
 	times = bpf_map_lookup_elem(&places, &place);
