@@ -8,11 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TICK_NS", "Numbers", "Process", "arguments", "find", "processes", "title"]
+__all__ = ["TICK_NS", "Numbers", "Process", "arguments", "find", "has_whole_groups", "processes", "title"]
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """The unit of start times in /proc."""
 
+_INITIAL_CGROUPS = "cgroup:[4026531835]"  # the kernel's own number for its first cgroup namespace
 _KTHREADD = 2  # the parent of the kernel's own threads
 _PF_FORKNOEXEC = 0x00000040
 _PF_KTHREAD = 0x00200000
@@ -67,6 +68,11 @@ class Process:
         if not data:
             return None
         return title(data.removesuffix(b"\0").decode("utf-8", "surrogateescape").split("\0"))
+
+    def inner_pid(self) -> int | None:
+        """Its number in its own pid namespace."""
+        lines = (self.read("status") or b"").splitlines()
+        return next((int(line.split()[-1]) for line in lines if line.startswith(b"NSpid:")), None)
 
     def ids(self) -> tuple[int, int, int, int] | None:
         """uid, gid, euid, egid."""
@@ -148,6 +154,16 @@ class Numbers:
         if self._are_ours:
             return own_pid or None
         return pid if self.are_the_kernels else None
+
+
+def has_whole_groups() -> bool:
+    """Whether control groups' paths begin at their hierarchy's root: in a cgroup namespace they don't."""
+    try:
+        return os.readlink("/proc/self/ns/cgroup") == _INITIAL_CGROUPS
+    except FileNotFoundError:
+        return True  # a kernel without such namespaces
+    except OSError:
+        return False
 
 
 def _has_kernel_threads() -> bool:

@@ -10,7 +10,7 @@ from snoopkit.render import WallClock
 from .identity import path
 from .model import GROUPS, ProcessEvent
 from .processes import Command
-from .procfs import TICK_NS, Numbers, find, processes, title
+from .procfs import TICK_NS, Numbers, find, has_whole_groups, processes, title
 from .records import Records, whole_argv
 
 TYPE_CHECKING = False
@@ -32,9 +32,16 @@ _ARGV_UNREADABLE = 0x02
 _ARGV_RACED = 0x1000
 _ARGV_IS_TITLE = 0x2000
 _FORKED_ONLY = 0x4000
+_PATHS_RACED = 0x8000
+_PATHS = (("exe", 0x200), ("cwd", 0x400))  # and the flags for those that are truncated
 
-LISTS = (("list_commands", "iter.s/task"), ("list_processes", "iter/task"))
-"""The package's programs that tell who lives, the better one first, and what each is."""
+LISTS = (
+    ("list_commands_more", "iter.s/task"),
+    ("list_commands", "iter.s/task"),
+    ("list_processes", "iter/task"),
+)
+"""The package's programs that tell who lives, the better one first, and what each is. The first is for the package's
+options alone."""
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _NO_AUDIT_ID = 0xFFFFFFFF
@@ -49,6 +56,11 @@ class Listing:
         self._snoop = snoop
         self._program = program
         self._numbers: Numbers | None = None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the records have what the package's options ask for."""
+        return self._program == LISTS[0][0]
 
     def read(self) -> list[Any]:
         """A record of listed_process for each."""
@@ -182,13 +194,20 @@ def _listed(
 ) -> Iterator[tuple[ProcessEvent, Command]]:
     """Each process that lives, as the kernel lists it; what its list lacks, /proc has, unless the process is gone, or
     in no pid namespace of ours."""
-    records = Records(sees_credentials=True, groups=())
+    has_more = listing.has_more
+    records = Records(
+        sees_credentials=True,
+        groups=[name for name, is_on in groups.items() if is_on and has_more],
+        containers=containers if has_more else None,
+    )
     unix_ns = records.clock.wall_ns(began_ns)
     for record in listing.read():
         event = records.event("existing", record)
         event.boottime_ns, event.unix_ns, event.cpu = began_ns, unix_ns, None
         event.inherited = True if record.header.flags & _FORKED_ONLY else None
-        if any(groups.values()):
+        if has_more and groups["with_paths"]:
+            _set_paths(event, record)
+        elif not has_more and any(groups.values()):
             process = listing.find(record)
             try:
                 _describe_more(event, process, groups, containers)
@@ -196,6 +215,16 @@ def _listed(
                 if process is not None:
                     process.close()
         yield event, listing.command(record)
+
+
+def _set_paths(event: ProcessEvent, record: Any) -> None:
+    for key, truncated in _PATHS:
+        if record.header.flags & _PATHS_RACED:
+            event.mark(key, "raced")
+            continue
+        setattr(event, key, path(getattr(record, key)))
+        if record.header.flags & truncated:
+            event.mark(key, "truncated")
 
 
 def _read(
@@ -251,12 +280,18 @@ def _describe_more(
             setattr(event, key, link.removesuffix(" (deleted)") if link else None)
             if link is None:
                 event.mark(key, "unreadable")
-    if containers is not None:
+    if containers is not None and not has_whole_groups():
+        for key in GROUPS["with_cgroups"]:
+            event.mark(key, "unreadable")
+    elif containers is not None:
         version_2, memory = process.groups()
         event.cgroup = path(version_2 or memory)
         event.container = containers.of(version_2, memory)
     if groups["with_namespaces"]:
         links = {name: process.link(f"ns/{name}") for name in _NAMESPACES}
         event.namespaces = {name: int(link.partition("[")[2][:-1]) for name, link in links.items() if link}
-        if len(event.namespaces) < len(_NAMESPACES):
+        inner_pid = process.inner_pid()
+        if inner_pid is not None:
+            event.namespaces["inner_pid"] = inner_pid
+        if len(event.namespaces) <= len(_NAMESPACES):
             event.mark("namespaces", "unreadable")

@@ -95,11 +95,18 @@ def _run(package: snoopkit.Package, hooks: list[str], options: dict[str, Any], *
 
 
 def _run_with_list(
-    package: snoopkit.Package, hooks: list[str], options: dict[str, Any], *, must: bool, **how: Any
+    package: snoopkit.Package,
+    hooks: list[str],
+    options: dict[str, Any],
+    *,
+    more: bool,
+    must: bool,
+    **how: Any,
 ) -> tuple[snoopkit.Snoop, Listing | None]:
-    """Also who lives, unless this kernel refuses to list them; `must` makes that refusal an error."""
+    """Also who lives, unless this kernel refuses to list them; `must` makes that refusal an error. `more`: with what
+    the options ask for."""
     refusal: snoopkit.LoadError | snoopkit.UnsupportedError | None = None
-    for program, section in LISTS:
+    for program, section in LISTS if more else LISTS[1:]:
         if snoopkit.supports(section):
             try:
                 snoop = _run(package, [*hooks, program], options, **how)
@@ -218,7 +225,8 @@ class Trace:
         decided = self._filter.kernel_options if self._filter and not follows else {}
         options = {**groups, **decided}
         how = {"buffer_bytes": buffer_bytes, "transport": transport}
-        self._snoop, listing = _run_with_list(package, hooks, options, must=follows, **how)
+        more = existing and any(groups.values())
+        self._snoop, listing = _run_with_list(package, hooks, options, more=more, must=follows, **how)
         self._accounts = _Accounts(self._snoop)
         containers = _containers(groups)
         self._stream = Stream(

@@ -52,7 +52,19 @@ class Witness:
         )
         self.inner_pid = int(status["NSpid"].split()[-1])
         self.ppid = int(status["PPid"])
-        self.exe = os.readlink(folder / "exe")
+        names = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+        numbers = {name: int(os.readlink(folder / "ns" / name).split("[")[1][:-1]) for name in names}
+        groups = {
+            name: path
+            for line in (folder / "cgroup").read_text().splitlines()
+            for name, path in [(name, line.split(":", 2)[2]) for name in line.split(":")[1].split(",")]
+        }
+        self.more = {
+            "exe": os.readlink(folder / "exe"),
+            "cwd": os.readlink(folder / "cwd"),
+            "cgroup": groups.get("", "/") if groups.get("", "/") != "/" else groups.get("memory", "/"),
+            "namespaces": {**numbers, "inner_pid": self.inner_pid},
+        }
         self.start_ticks = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
 
     def is_meant_by(self, event: dict[str, Any]) -> bool:
@@ -89,32 +101,46 @@ def trace(
 SLEEPING, ANY = ["iter.s/task"], ["iter.s/task", "iter/task"]
 
 
+OWN_GROUPS = [*OWN_PROC, "--cgroup"]
+PATHS, GROUPS = {"exe", "cwd"}, {"cgroup", "container"}
+
+
 @pytest.mark.parametrize(
-    ("before", "lacking"),
+    ("before", "lacking", "unreadable"),
     [
-        pytest.param(OWN_PROC, [], id="as it is"),
-        pytest.param(OWN_PROC, SLEEPING, id="no sleeping iterators"),
-        pytest.param(INSIDE, [], id="the host's /proc"),
-        pytest.param(INSIDE, SLEEPING, id="the host's /proc, no sleeping iterators"),
-        pytest.param([*OWN_PROC, *INSIDE], [], id="another one's /proc"),
+        pytest.param(OWN_PROC, [], set(), id="as it is"),
+        pytest.param(OWN_PROC, SLEEPING, set(), id="no sleeping iterators"),
+        pytest.param(INSIDE, SLEEPING, set(), id="the host's /proc, no sleeping iterators"),
+        pytest.param(OWN_GROUPS, [], set(), id="cgroups"),
+        pytest.param(OWN_GROUPS, SLEEPING, GROUPS, id="cgroups, no sleeping iterators"),
+        pytest.param([*OWN_PROC, *INSIDE], [], set(), id="another one's /proc"),
+        pytest.param(
+            [*OWN_PROC, *INSIDE],
+            SLEEPING,
+            PATHS | GROUPS | {"namespaces", "argv"},
+            id="another one's /proc, no sleeping iterators",
+        ),
     ],
 )
 def test_older_processes_have_their_commands(
-    programs: dict[str, str], marker: str, before: list[str], lacking: list[str]
+    programs: dict[str, str], marker: str, before: list[str], lacking: list[str], unreadable: set[str]
 ) -> None:
     program = [programs["older"], "wait", marker, "a b"]
-    has_proc = before != [*OWN_PROC, *INSIDE]
-    events, witness = trace(before, program, lacking, existing=True, columns=["exe", "cwd"])
-    there = one([event for event in events if event["type"] == "existing" and event.get("argv") == program])
-    assert witness.is_meant_by(there) and there["ppid"] == witness.ppid
-    assert there.get("exe") == (witness.exe if has_proc else None)
-    assert there.get("incomplete") == (None if has_proc else dict.fromkeys(("exe", "cwd"), "unreadable"))
+    argv = None if "argv" in unreadable else program
+    columns = ["exe", "cwd", "cgroup", "namespaces"]
+    events, witness = trace(before, program, lacking, existing=True, columns=columns)
+    there = one([event for event in events if event["type"] == "existing" and event["pid"] == witness.pid])
+    assert witness.is_meant_by(there) and (there["ppid"], there["argv"]) == (witness.ppid, argv)
+    for key, value in witness.more.items():
+        assert there[key] == (None if key in unreadable else value), key
+    assert there.get("incomplete", {}) == dict.fromkeys(unreadable, "unreadable")
     end = one([event for event in events if event["type"] == "exit" and event["pid"] == witness.pid])
-    assert end["argv"] == program and end["start_boottime_ns"] == there["start_boottime_ns"]
+    assert end.get("argv") == argv and end["start_boottime_ns"] == there["start_boottime_ns"]
+    assert (end["cgroup"], end["namespaces"]) == (witness.more["cgroup"], witness.more["namespaces"])
 
     events, witness = trace(before, program, lacking)
     end = one([event for event in events if event["type"] == "exit" and event["pid"] == witness.pid])
-    assert witness.is_meant_by(end) and (end["argv"], end["exit_code"]) == (program, 5)
+    assert witness.is_meant_by(end) and (end.get("argv"), end["exit_code"]) == (argv, 5)
     assert not [event for event in events if event["type"] == "existing"]
 
 

@@ -103,13 +103,17 @@ def existing_and_end(
     assert event.argv == ["/bin/sh", "-s", marker, "a b"]
     assert (event.uid, event.euid, event.comm) == (os.getuid(), os.geteuid(), "sh")
     assert (event.exe, event.cwd) == (os.path.realpath("/bin/sh"), os.getcwd())
-    assert event.cgroup is not None and event.namespaces is not None and len(event.namespaces) == 8
+    assert event.cgroup is not None and event.namespaces is not None
+    assert event.namespaces.pop("inner_pid") == older.pid and len(event.namespaces) == 8
     types = [event.type for event in events]
     first = types.index(next(type for type in types if type != "existing"))
     assert "existing" not in types[first:]
     times = [event.boottime_ns for event in events]
     assert times == sorted(times)
-    return event, one([event for event in events if event.type == "exit" and event.pid == older.pid])
+    end = one([event for event in events if event.type == "exit" and event.pid == older.pid])
+    assert end.namespaces is not None and end.namespaces.pop("inner_pid") == older.pid
+    assert (event.cgroup, event.container, event.namespaces) == (end.cgroup, end.container, end.namespaces)
+    return event, end
 
 
 def test_existing_come_first_and_once(

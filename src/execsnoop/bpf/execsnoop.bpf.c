@@ -68,8 +68,13 @@ static __always_inline __u32 describe_program(struct exec_event *event, volatile
 	if (more && with_capabilities)
 		describe_capabilities(event, task);
 	if (more && with_paths) {
+		struct path_sizes sizes;
+
 		*slot_used = used;
-		used = add_paths(event, slot_used, task, bprm);
+		used = add_paths(event->tail, slot_used, task, GET(typed, bprm, file),
+				 &event->header.flags, &sizes);
+		event->exe_size_bytes = sizes.exe;
+		event->cwd_size_bytes = sizes.cwd;
 	}
 	return used;
 }

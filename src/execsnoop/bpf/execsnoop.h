@@ -30,6 +30,7 @@
 #define ARGV_RACED 0x1000    /* it took up another program while its arguments were read */
 #define ARGV_IS_TITLE 0x2000 /* it wrote a text of its own over their end: all up to a NUL */
 #define FORKED_ONLY 0x4000   /* it runs what the process ran that made it */
+#define PATHS_RACED 0x8000   /* it went elsewhere while they were read */
 
 /* exec_event.how */
 #define IS_SCRIPT 0x01  /* interpreter is what runs instead of the file asked for */
@@ -173,8 +174,13 @@ struct listed_process {
 	__u32 argc;
 	__u32 argv_size_bytes;
 	__u32 argv_captured_bytes;
-	char tail[] SNOOPKIT_TAIL("argv=strings[argv_captured_bytes]");
-} SNOOPKIT_EVENT(list_commands, LISTED) SNOOPKIT_EVENT(list_processes, LISTED);
+	__u32 exe_size_bytes;
+	__u32 cwd_size_bytes;
+	char tail[] SNOOPKIT_TAIL(CGROUP_PARTS ",exe=strings[exe_size_bytes],"
+					       "cwd=strings[cwd_size_bytes],"
+					       "argv=strings[argv_captured_bytes]");
+} SNOOPKIT_EVENT(list_commands, LISTED) SNOOPKIT_EVENT(list_commands_more, LISTED)
+	SNOOPKIT_EVENT(list_processes, LISTED);
 
 /* A process that ended was reaped: its account is final. */
 struct free_event {

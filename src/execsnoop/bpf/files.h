@@ -47,21 +47,23 @@ static __always_inline __u32 file_kind(struct file *file, const _Bool typed)
 	return kind;
 }
 
-static __always_inline __u32 add_paths(struct exec_event *event, volatile __u64 *used,
-				       struct task_struct *task, struct linux_binprm *bprm)
+struct path_sizes {
+	__u32 exe, cwd;
+};
+
+/* Returns how many bytes of the tail are in use. */
+static __always_inline __u32 add_paths(char *tail, volatile __u64 *used, struct task_struct *task,
+				       struct file *file, __u16 *flags, struct path_sizes *sizes)
 {
 	__u32 before = *used;
 
-	event->exe_size_bytes =
-		add_path(event->tail, used, BPF_CORE_READ(bprm, file, f_path.mnt),
-			 BPF_CORE_READ(bprm, file, f_path.dentry), &event->header.flags,
-			 EXE_TRUNCATED) -
-		before;
+	sizes->exe = add_path(tail, used, BPF_CORE_READ(file, f_path.mnt),
+			      BPF_CORE_READ(file, f_path.dentry), flags, EXE_TRUNCATED) -
+		     before;
 	before = *used;
-	event->cwd_size_bytes = add_path(event->tail, used, BPF_CORE_READ(task, fs, pwd.mnt),
-					 BPF_CORE_READ(task, fs, pwd.dentry), &event->header.flags,
-					 CWD_TRUNCATED) -
-				before;
+	sizes->cwd = add_path(tail, used, BPF_CORE_READ(task, fs, pwd.mnt),
+			      BPF_CORE_READ(task, fs, pwd.dentry), flags, CWD_TRUNCATED) -
+		     before;
 	return *used;
 }
 

@@ -84,7 +84,10 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 
+struct file;
+
 struct mm_struct {
+	struct file *exe_file;
 	unsigned long start_stack;
 	unsigned long arg_start;
 	unsigned long arg_end;

@@ -5,10 +5,11 @@
 #define EXECSNOOP_LISTED_H
 
 /* The kernel's buffer for what an iterator writes has 32 KB, and a record must fit. */
-#define LISTED_ARGV_CAPACITY_BYTES 32000
+#define LISTED_TAIL_LIMIT_BYTES 32000
 
 struct listed_slot {
-	char record[512 + LISTED_ARGV_CAPACITY_BYTES];
+	__u64 used; /* of the record's tail, in bytes */
+	char record[512 + TEXT_CAPACITY_BYTES + LISTED_TAIL_LIMIT_BYTES];
 };
 
 /* For one reader: what sleeps can't have the slot of a CPU, where others wait for their turn. */
@@ -22,8 +23,8 @@ struct {
 /* Fills all but the arguments; false where the task stands for no process. `commands`: a process whose
  * first thread has left before the others is listed once more by each of these, which have its memory.
  */
-static __always_inline _Bool list(struct listed_process *process, struct task_struct *task,
-				  const _Bool commands)
+static __always_inline _Bool list(struct listed_process *process, __u64 *used,
+				  struct task_struct *task, const _Bool commands, const _Bool more)
 {
 	struct task_struct *leader = task->group_leader, *parent = task->real_parent, *first;
 	struct signal_struct *signal = task->signal;
@@ -32,7 +33,7 @@ static __always_inline _Bool list(struct listed_process *process, struct task_st
 		return 0;
 	if (task->pid != task->tgid && (!commands || leader->mm))
 		return 0;
-	describe((struct process_event *)process, 0, 0, task, LISTED, 0);
+	describe((struct process_event *)process, process->tail, used, task, LISTED, more);
 	if (leader->flags & PF_FORKNOEXEC)
 		process->header.flags |= FORKED_ONLY;
 	process->tid = process->pid;
@@ -44,59 +45,82 @@ static __always_inline _Bool list(struct listed_process *process, struct task_st
 			process->parent_start_boottime_ns = first->start_boottime;
 	}
 	process->argc = process->argv_size_bytes = process->argv_captured_bytes = 0;
+	process->exe_size_bytes = process->cwd_size_bytes = 0;
 	return 1;
 }
 
 /* From the memory of a process that does meanwhile what it likes; `trusted` is the same task as the
- * verifier wants it.
+ * verifier wants it. Returns how many bytes of the tail are in use.
  */
-static __always_inline void add_listed_argv(struct listed_process *process, struct task_struct *task,
-					    struct task_struct *trusted)
+static __always_inline __u32 add_listed_argv(struct listed_process *process, struct task_struct *task,
+					     struct task_struct *trusted, __u32 offset_bytes)
 {
+	__u32 room_bytes = LISTED_TAIL_LIMIT_BYTES - offset_bytes;
 	struct mm_struct *mm = task->mm;
 	unsigned long start, end, size_bytes;
 
 	if (!mm) {
 		process->header.flags |= ARGV_UNREADABLE;
-		return;
+		return offset_bytes;
 	}
 	start = mm->arg_start;
 	end = mm->arg_end;
 	if (end <= start) {
 		process->header.flags |= ARGV_UNREADABLE;
-		return;
+		return offset_bytes;
 	}
 	size_bytes = end - start;
 	process->argv_size_bytes = size_bytes;
-	if (size_bytes > LISTED_ARGV_CAPACITY_BYTES) {
+	if (size_bytes > room_bytes) {
 		process->header.flags |= ARGV_TRUNCATED;
-		size_bytes = LISTED_ARGV_CAPACITY_BYTES;
+		size_bytes = room_bytes;
 	}
+	barrier_var(offset_bytes);
+	if (offset_bytes >= TEXT_CAPACITY_BYTES)
+		return 0;
 	barrier_var(size_bytes);
-	if (size_bytes > LISTED_ARGV_CAPACITY_BYTES)
-		return;
+	if (size_bytes > LISTED_TAIL_LIMIT_BYTES)
+		return 0;
 	/* The kernel put their number at the new stack's end, and hardly anybody writes there. */
 	bpf_copy_from_user_task(&process->argc, sizeof(process->argc),
 				(const void *)mm->start_stack, trusted, 0);
-	if (bpf_copy_from_user_task(process->tail, size_bytes, (const void *)start, trusted, 0)) {
+	if (bpf_copy_from_user_task(process->tail + offset_bytes, size_bytes, (const void *)start,
+				    trusted, 0)) {
 		process->header.flags |= ARGV_UNREADABLE;
-		return;
+		return offset_bytes;
 	}
 	if (task->mm != mm || mm->arg_start != start || mm->arg_end != end) {
 		process->header.flags |= ARGV_RACED;
-		return;
+		return offset_bytes;
 	}
 	process->argv_captured_bytes = size_bytes;
-	if (!(process->header.flags & ARGV_TRUNCATED) && process->tail[size_bytes - 1])
+	if (!(process->header.flags & ARGV_TRUNCATED) && size_bytes &&
+	    process->tail[offset_bytes + size_bytes - 1])
 		process->header.flags |= ARGV_IS_TITLE;
+	return offset_bytes + size_bytes;
 }
 
-SEC("?iter.s/task")
-int list_commands(unsigned long long *ctx)
+static __always_inline __u32 add_listed_paths(struct listed_process *process, volatile __u64 *used,
+					      struct task_struct *task)
+{
+	struct file *file = BPF_CORE_READ(task, mm, exe_file);
+	struct dentry *folder = BPF_CORE_READ(task, fs, pwd.dentry);
+	struct path_sizes sizes;
+	__u32 all = add_paths(process->tail, used, task, file, &process->header.flags, &sizes);
+
+	process->exe_size_bytes = sizes.exe;
+	process->cwd_size_bytes = sizes.cwd;
+	if (!file || file != BPF_CORE_READ(task, mm, exe_file) ||
+	    folder != BPF_CORE_READ(task, fs, pwd.dentry))
+		process->header.flags |= PATHS_RACED;
+	return all;
+}
+
+static __always_inline int list_command(unsigned long long *ctx, const _Bool more)
 {
 	struct bpf_iter_meta *meta = (struct bpf_iter_meta *)ctx[0];
 	struct task_struct *each = (struct task_struct *)ctx[1], *task;
-	__u32 first = 0, size_bytes;
+	__u32 first = 0, used = 0;
 	struct listed_slot *slot = bpf_map_lookup_elem(&listed_slots, &first);
 	struct listed_process *process;
 
@@ -104,20 +128,36 @@ int list_commands(unsigned long long *ctx)
 		return 0;
 	task = PLAIN(each);
 	process = (struct listed_process *)slot->record;
-	if (!list(process, task, 1))
+	slot->used = 0;
+	if (!list(process, &slot->used, task, 1, more))
 		return 0;
-	add_listed_argv(process, task, each);
-	size_bytes = process->argv_captured_bytes;
-	barrier_var(size_bytes);
-	if (size_bytes > LISTED_ARGV_CAPACITY_BYTES)
+	if (more && with_paths)
+		add_listed_paths(process, &slot->used, task);
+	if (more)
+		used = slot->used;
+	used = add_listed_argv(process, task, each, used);
+	barrier_var(used);
+	if (used > LISTED_TAIL_LIMIT_BYTES)
 		return 0;
-	size_bytes += __builtin_offsetof(struct listed_process, tail);
-	process->header.size_bytes = size_bytes;
-	bpf_seq_write(meta->seq, process, size_bytes);
+	used += __builtin_offsetof(struct listed_process, tail);
+	process->header.size_bytes = used;
+	bpf_seq_write(meta->seq, process, used);
 	return 0;
 }
 
-/* Without arguments, for a kernel that lets no iterator sleep, or none read another's memory. */
+SEC("?iter.s/task")
+int list_commands(unsigned long long *ctx)
+{
+	return list_command(ctx, 0);
+}
+
+SEC("?iter.s/task")
+int list_commands_more(unsigned long long *ctx)
+{
+	return list_command(ctx, 1);
+}
+
+/* Without arguments, and whatever else costs more, for a kernel that lets no iterator sleep, or none read another's memory. */
 SEC("?iter/task")
 int list_processes(unsigned long long *ctx)
 {
@@ -125,7 +165,7 @@ int list_processes(unsigned long long *ctx)
 	struct task_struct *each = (struct task_struct *)ctx[1];
 	struct listed_process process;
 
-	if (!each || !list(&process, PLAIN(each), 0))
+	if (!each || !list(&process, 0, PLAIN(each), 0, 0))
 		return 0;
 	process.header.flags |= ARGV_UNREADABLE;
 	process.header.size_bytes = __builtin_offsetof(struct listed_process, tail);
