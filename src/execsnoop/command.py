@@ -98,8 +98,8 @@ class Command:
 
     The child has everything of `origin`, our process group and terminal, and nothing of ours: no descriptor that isn't
     inheritable, no handler, no restriction. If `relays`, signals that someone sends to us are for the command while
-    it runs; what the terminal sends it has itself. Where it stops in the terminal's foreground we stop too, for whoever
-    waits for us to see it, and once continued continue it.
+    it runs; what the terminal sends it has itself. Where it stops by job control we stop too, for the shell that waits
+    for us to see it, and once continued continue it.
     """
 
     def __init__(
@@ -216,14 +216,22 @@ class Command:
         if self.returncode is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG | (os.WUNTRACED if self._relayed else 0))
             if pid and os.WIFSTOPPED(status):
-                if _is_in_foreground():
-                    self._stop_too()
+                self._stop_too(os.WSTOPSIG(status))
             elif pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode is not None
 
-    def _stop_too(self) -> None:
+    def _stop_too(self, number: int) -> None:
+        ours, theirs = os.getpgrp(), os.getpgid(self.pid)
+        if number == signal.SIGSTOP and _foreground() not in (ours, theirs):
+            return  # someone's own business, and no shell's
         os.kill(os.getpid(), signal.SIGTSTP)  # which does nothing where no shell could continue us
+        if theirs != ours:
+            # A shell has a group of its own.
+            if _foreground() == ours:
+                _foreground(theirs)
+            os.killpg(theirs, signal.SIGCONT)
+            return
         pid, status = os.waitpid(self.pid, os.WNOHANG | os.WCONTINUED)
         if not pid:
             os.kill(self.pid, signal.SIGCONT)
@@ -263,16 +271,18 @@ class Command:
             self.wait()
 
 
-def _is_in_foreground() -> bool:
-    """Whether our process group has the terminal."""
+def _foreground(group: int | None = None) -> int | None:
+    """The process group that has our terminal; before that, `group` gets it. None where there is no terminal."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return False
+        return None
     try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
+        if group is not None:
+            os.tcsetpgrp(terminal, group)
+        return os.tcgetpgrp(terminal)
     except OSError:
-        return False
+        return None
     finally:
         os.close(terminal)
 

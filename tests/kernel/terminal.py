@@ -38,6 +38,17 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
+    def insist(self, text: str, answer: str) -> None:
+        """Type a text until it is answered: a shell loses some of what comes while it takes its terminal back."""
+        for _ in range(4):
+            self.type(text)
+            try:
+                return self.expect(answer, 5)
+            except AssertionError:
+                if self.text:
+                    break
+        return self.expect(answer)
+
     def end(self) -> int:
         """The program's status, once it has ended of its own."""
         deadline = time.monotonic() + 30

@@ -322,7 +322,7 @@ def test_ctrl_c_reaches_the_command_once() -> None:
 
 
 def test_ctrl_c_ends_it_with_its_status() -> None:
-    with Terminal(*EXECSNOOP, "-o", "/dev/null", "--", "sh", "-c", "echo rea''dy; sleep 30") as terminal:
+    with Terminal(*EXECSNOOP, "-o", "/dev/null", "--", "sh", "-c", "echo rea''dy; exec sleep 60") as terminal:
         terminal.expect("ready")
         terminal.type("\x03")
         assert terminal.end() == 130
@@ -346,14 +346,12 @@ def test_ctrl_z_stops_both_and_fg_continues_both(shell: Terminal, tmp_path: Path
     shell.type("\x1a")
     shell.expect("Stopped")
     shell.expect("at your service> ")
-    shell.type("fg\n")
-    shell.expect("-- cat\r\n")
+    shell.insist("fg\n", "-- cat\r\n")
     shell.type("again\n")
     shell.expect("again\r\nagain\r\n")
     shell.type("\x04")
-    shell.expect("lost=0")
-    shell.type("echo status-$?\n")
-    shell.expect("status-0")
+    shell.expect("lost=")
+    shell.insist("echo status-$?\n", "status-0")
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(event["type"], event["argv"]) for event in events] == [("exec", ["cat"]), ("exit", ["cat"])]
 
@@ -364,11 +362,34 @@ def test_a_command_that_stops_itself_stops_us_with_it(shell: Terminal) -> None:
     shell.expect("before")
     shell.expect("Stopped")
     shell.expect("at your service> ")
-    shell.type("fg\n")
-    shell.expect("after")
+    shell.insist("fg\n", "after")
     shell.expect("at your service> ")
-    shell.type("echo status-$?\n")
-    shell.expect("status-5")
+    shell.insist("echo status-$?\n", "status-5")
+
+
+def test_a_shell_in_it_can_be_suspended(shell: Terminal) -> None:
+    """It has the terminal with a process group of its own."""
+    shell.type(f"{EXECSNOOP[0]} -o /dev/null -- bash --norc --noprofile -i\n")
+    shell.type("PS1='in''side> '\n")
+    shell.expect("inside> ")
+    shell.insist("suspend\n", "Stopped")
+    shell.expect("at your service> ")
+    shell.insist("fg\n", "inside> ")
+    shell.insist("echo still-he''re\n", "still-here")
+    shell.insist("exit 4\n", "at your service> ")
+    shell.insist("echo status-$?\n", "status-4")
+
+
+def test_a_command_that_is_begun_in_the_background_waits_for_the_terminal(shell: Terminal) -> None:
+    shell.type(f"{EXECSNOOP[0]} -o /dev/null -- cat &\n")
+    shell.expect("at your service> ")
+    shell.insist("while jobs -r | grep -q cat; do sleep 0.1; done; echo it wai''ts\n", "it waits")
+    shell.insist("fg\n", "-- cat\r\n")
+    shell.type("hello\n")
+    shell.expect("hello\r\nhello\r\n")
+    shell.type("\x04")
+    shell.expect("lost=")
+    shell.insist("echo status-$?\n", "status-0")
 
 
 def test_a_command_that_is_stopped_in_the_background_is_still_watched() -> None:
