@@ -78,6 +78,7 @@ LIVE = (
         "snoopkit.document",
         "snoopkit.features",
         "snoopkit.iterators",
+        "snoopkit.kernel_ids",
         "snoopkit.kernel_types",
         "snoopkit.loader",
         "snoopkit.meta",

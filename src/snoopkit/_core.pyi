@@ -45,10 +45,12 @@ class KernelBtf:
     def has_name(self, name: bytes) -> bool:
         """Whether anything in it is called so."""
 
-    def extract(self, names: list[bytes]) -> tuple[bytes, list[tuple[bytes, int, int]]]:
+    def extract(
+        self, names: list[bytes], exact: list[bytes] = ...
+    ) -> tuple[bytes, list[tuple[bytes, int, int]], list[tuple[bytes, int, int]]]:
         """A BTF of the structs, unions and enums that have these names, flavours (`NAME___any`) among them, and of all
-        that they hold by value; behind a pointer is void. Also (name, the kernel's id, kind) of each that was found.
-        PackageError if it isn't sound."""
+        that they hold by value; behind a pointer is void. Also (name, the kernel's id, kind) of each that was found;
+        and of the functions and typedefs that have a name in `exact`. PackageError if it isn't sound."""
 
 class Object:
     """A BPF object: `open` only reads its bytes, `load` is the first to touch the kernel."""
@@ -66,12 +68,14 @@ class Object:
         btf_path: bytes | None = None,
         kernel_config: bytes | None = None,
         types: bytes | None = None,
+        ids: dict[str, int] | None = None,
     ) -> Object:
         """PackageError if libbpf refuses the bytes. They must have passed `Elf.parse` and `Btf.parse` before: libbpf
         crashes on hostile ones. With `kernel_log` the verifier explains accepted programs too. `btf_path` is a file
         with the kernel's BTF, for one that doesn't tell its own, `kernel_config` lines of a configuration that go
-        before the kernel's, `types` a BTF in place of that of `btf_path`. Requests to be pinned in the BPF file system
-        are dropped."""
+        before the kernel's, `types` a BTF in place of that of `btf_path`, `ids` what programs
+        in the sections "Tp_btf", "Iter" and "Iter.s" are for, by the kernel's ids. Requests to be pinned in the BPF
+        file system are dropped."""
 
     def load(self, modules: bool = True) -> None:
         """Creates the maps and loads the programs that are switched on. LoadError; only one try. Without `modules` only

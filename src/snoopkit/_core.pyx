@@ -28,7 +28,7 @@ from libc.errno cimport EEXIST, EINTR, EINVAL, ENOENT, errno
 from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport FILE, fclose, ftell, stderr
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strcmp, strlen
 from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.mman cimport MAP_FAILED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.stdio cimport open_memstream

@@ -87,8 +87,11 @@ cdef size_t _essential_length(const char *name, size_t length) noexcept nogil:
     return length
 
 
-cdef int _find_types(Types *types, const Wanted *wanted, uint32_t wanted_count, Words *found) noexcept nogil:
-    """Notes where each type is, and (name, id) of each struct, union and enum that is called as one of those wanted."""
+cdef int _find_types(
+        Types *types, const Wanted *wanted, uint32_t first_exact, uint32_t wanted_count, Words *found,
+        Words *found_exact) noexcept nogil:
+    """Notes where each type is, and (name, id) of each struct, union and enum that is called as one of those wanted; of
+    the last of these, from `first_exact` on, of functions and typedefs."""
     cdef unsigned char begins[256]
     cdef size_t at = 0, words, length
     cdef uint32_t number = 1, info, kind, offset, one
@@ -112,7 +115,16 @@ cdef int _find_types(Types *types, const Wanted *wanted, uint32_t wanted_count, 
                 length = _essential_length(name, strlen(name))
                 for one in range(wanted_count):
                     if length == wanted[one].length and memcmp(name, wanted[one].name, length) == 0:
-                        if _append(found, one) < 0 or _append(found, number) < 0:
+                        if one < first_exact and (_append(found, one) < 0 or _append(found, number) < 0):
+                            return NO_MEMORY
+        elif kind in (KIND_FUNC, KIND_TYPEDEF) and first_exact < wanted_count:
+            if offset >= types.strings_size:
+                return NOT_SOUND
+            name = types.strings + offset
+            if begins[<unsigned char>name[0]]:
+                for one in range(first_exact, wanted_count):
+                    if strcmp(name, wanted[one].name) == 0:
+                        if _append(found_exact, one) < 0 or _append(found_exact, number) < 0:
                             return NO_MEMORY
         number += 1
         at += words
@@ -233,6 +245,15 @@ cdef bytes _written(const Extract *extract):
             + PyBytes_FromStringAndSize(extract.strings, extract.strings_size))
 
 
+cdef list _named(const Types *types, const Words *found, list names):
+    """(name, id, kind) of what was found."""
+    return [
+        (names[found.words[at]], found.words[at + 1],
+         types.words[types.places[found.words[at + 1]] + 1] >> 24 & 31)
+        for at in range(0, found.count, 2)
+    ]
+
+
 @cython.no_gc
 @cython.final
 cdef class KernelBtf:
@@ -301,15 +322,17 @@ cdef class KernelBtf:
             found = memmem(self.types.strings, self.types.strings_size, start, length)
         return found != NULL
 
-    def extract(self, list names):
-        cdef uint32_t number, count = len(names)
+    def extract(self, list names, list exact=[]):
+        cdef uint32_t number, first_exact = len(names), count = len(names) + len(exact)
         cdef size_t at
         cdef int result
         cdef Types types = self.types
-        cdef Words found
+        cdef Words found, found_exact
         cdef Extract extract
         cdef Wanted *wanted = <Wanted *>calloc(count + 1, sizeof(Wanted))
+        names = [*names, *exact]
         memset(&found, 0, sizeof(found))
+        memset(&found_exact, 0, sizeof(found_exact))
         memset(&extract, 0, sizeof(extract))
         types.type_count = <uint32_t>(types.word_count // 3) + 1
         types.places = <uint32_t *>malloc(types.type_count * sizeof(uint32_t))
@@ -321,22 +344,19 @@ cdef class KernelBtf:
                 wanted[number].name = PyBytes_AS_STRING(names[number])
                 wanted[number].length = len(names[number])
             with nogil:
-                result = _find_types(&types, wanted, count, &found)
+                result = _find_types(&types, wanted, first_exact, count, &found, &found_exact)
                 if result == 0:
                     result = _extract_types(&extract, &types, &found)
             if result == NO_MEMORY:
                 raise MemoryError()
             if result < 0:
                 raise PackageError("the kernel's BTF can't be read")
-            return _written(&extract), [
-                (names[found.words[at]], found.words[at + 1],
-                 types.words[types.places[found.words[at + 1]] + 1] >> 24 & 31)
-                for at in range(0, found.count, 2)
-            ]
+            return _written(&extract), _named(&types, &found, names), _named(&types, &found_exact, names)
         finally:
             free(wanted)
             free(types.places)
             free(found.words)
+            free(found_exact.words)
             free(extract.numbers)
             free(extract.chosen.words)
             free(extract.records.words)

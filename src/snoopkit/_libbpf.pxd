@@ -61,6 +61,10 @@ cdef extern from "bpf/bpf.h" nogil:
     struct bpf_link_info:
         uint32_t id
 
+    struct bpf_prog_load_opts:
+        uint32_t prog_flags
+        uint32_t attach_btf_id
+
     struct bpf_map_batch_opts:
         size_t sz
         uint64_t elem_flags
@@ -93,6 +97,23 @@ cdef extern from "bpf/libbpf.h" nogil:
         pass
     struct bpf_linker:
         pass
+
+    enum bpf_prog_type:
+        BPF_PROG_TYPE_RAW_TRACEPOINT
+        BPF_PROG_TYPE_TRACING
+    enum bpf_attach_type:
+        BPF_TRACE_RAW_TP
+        BPF_TRACE_ITER
+    enum:
+        BPF_F_SLEEPABLE
+
+    ctypedef int (*libbpf_prog_prepare_load_fn_t)(
+        bpf_program *program, bpf_prog_load_opts *options, long cookie) noexcept nogil
+
+    struct libbpf_prog_handler_opts:
+        size_t sz
+        long cookie
+        libbpf_prog_prepare_load_fn_t prog_prepare_load_fn
 
     struct bpf_object_open_opts:
         size_t sz
@@ -161,6 +182,12 @@ cdef extern from "bpf/libbpf.h" nogil:
     bpf_link *bpf_program__attach_perf_event(const bpf_program *program, int perf_event_fd)
     bpf_link *bpf_program__attach_cgroup(const bpf_program *program, int cgroup_fd)
     bpf_link *bpf_program__attach_xdp(const bpf_program *program, int interface_index)
+    bpf_link *bpf_program__attach_trace(const bpf_program *program)
+    bpf_link *bpf_program__attach_iter(const bpf_program *program, const void *options)
+    int bpf_program__set_type(bpf_program *program, bpf_prog_type type)
+    int libbpf_register_prog_handler(
+        const char *section, bpf_prog_type type, bpf_attach_type attach_type,
+        const libbpf_prog_handler_opts *options)
     enum:
         BPF_TC_INGRESS
         BPF_TC_EGRESS

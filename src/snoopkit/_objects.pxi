@@ -6,6 +6,46 @@ cdef struct Memory:           # a map's values, as this process sees them
     size_t size
 
 
+cdef struct Attachment:       # what a program is for, found by us: the kernel's id of that
+    bpf_program *program
+    uint32_t type_id
+
+
+# Of the object that a thread loads.
+cdef Py_tss_t _attachments_of_thread
+if PyThread_tss_create(&_attachments_of_thread) != 0:
+    raise MemoryError()
+
+
+cdef int _prepare_load(bpf_program *program, bpf_prog_load_opts *options, long how) noexcept nogil:
+    """Gives a program its kind and what it is for. Until now it had another kind, for which libbpf doesn't read all of
+    the kernel's types."""
+    cdef Attachment *each = <Attachment *>PyThread_tss_get(&_attachments_of_thread)
+    while each != NULL and each.program != NULL:
+        if each.program == program:
+            options.attach_btf_id = each.type_id
+            if how & BPF_F_SLEEPABLE:
+                options.prog_flags |= BPF_F_SLEEPABLE
+            return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING)
+        each += 1
+    return -EINVAL
+
+
+# Sections of programs that come with what they are for; libbpf's own names but for a capital letter.
+cdef dict _OWN_SECTIONS = {b"Tp_btf": TRACE, b"Iter": ITERATOR, b"Iter.s": ITERATOR}
+cdef libbpf_prog_handler_opts _own_section
+memset(&_own_section, 0, sizeof(_own_section))
+_own_section.sz = sizeof(_own_section)
+_own_section.prog_prepare_load_fn = _prepare_load
+_check(libbpf_register_prog_handler("Tp_btf+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, &_own_section),
+       LoadError, "register sections")
+_check(libbpf_register_prog_handler("Iter+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_ITER, &_own_section),
+       LoadError, "register sections")
+_own_section.cookie = BPF_F_SLEEPABLE
+_check(libbpf_register_prog_handler("Iter.s+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_ITER, &_own_section),
+       LoadError, "register sections")
+
+
 cdef void _let_go(bpf_link *link) noexcept nogil:
     """Closes this process's reference to its parent's link.
 
@@ -37,6 +77,7 @@ cdef class _Handle:
     cdef int busy
     cdef bint loaded, tried
     cdef int types_fd         # a BTF that libbpf reads when it loads; -1 for none
+    cdef Attachment *attachments     # up to one without a program; NULL where libbpf finds them
     cdef unsigned long owner
 
     def __cinit__(self):
@@ -79,6 +120,22 @@ cdef class _Handle:
         self.types_fd = -1
         if fd >= 0:
             close(fd)
+
+    cdef int attach_to(self, dict ids) except -1:
+        """Says what programs are for, by their names."""
+        cdef bpf_program *program = bpf_object__next_program(self.object, NULL)
+        cdef size_t count = 0
+        self.attachments = <Attachment *>calloc(len(ids) + 1, sizeof(Attachment))
+        if self.attachments == NULL:
+            raise MemoryError()
+        while program != NULL and count < <size_t>len(ids):
+            type_id = ids.get(_text(bpf_program__name(program)))
+            if type_id is not None:
+                self.attachments[count].program = program
+                self.attachments[count].type_id = type_id
+                count += 1
+            program = bpf_object__next_program(self.object, program)
+        return 0
 
     cdef int make_room(self) except -1:
         """For one more link."""
@@ -155,6 +212,8 @@ cdef class _Handle:
         cdef bpf_object *object = self.object
         cdef Memory *memory
         self.forget_types()
+        free(self.attachments)
+        self.attachments = NULL
         if self.owner != _forks and self.busy:
             # What another thread was changing at the fork is left as it is: it can't be trusted, nor finished.
             _live -= self.link_count + (object != NULL)
@@ -197,7 +256,7 @@ cdef class Object:
 
     @staticmethod
     def open(bytes data, str name, bint kernel_log=False, bytes btf_path=None,
-             bytes kernel_config=None, bytes types=None):
+             bytes kernel_config=None, bytes types=None, dict ids=None):
         global _live
         cdef Object self = Object.__new__(Object)
         cdef bpf_object_open_opts options
@@ -237,6 +296,8 @@ cdef class Object:
         self.log = _heard(&log)
         if object == NULL:
             raise _failure(PackageError, error_number, f"open: {name}: libbpf refuses the object", self.log)
+        if ids is not None:
+            self.handle.attach_to(ids)
         program = bpf_object__next_program(object, NULL)
         while program != NULL:
             handle = Program._of(self.handle, program)
@@ -269,7 +330,9 @@ cdef class Object:
                 if program != NULL:
                     bpf_program__set_attach_target(program, 0, "no function's name")
             _listen(&log, everything)
+            PyThread_tss_set(&_attachments_of_thread, self.handle.attachments)
             result = bpf_object__load(object)
+            PyThread_tss_set(&_attachments_of_thread, NULL)
         self.handle.busy -= 1
         self.handle.forget_types()
         heard = _heard(&log)

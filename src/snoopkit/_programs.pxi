@@ -10,6 +10,8 @@ cdef enum:                    # where a program can be sent
     PERF_EVENT
     CGROUP
     INTERFACE
+    TRACE                     # what it came with
+    ITERATOR
 
 cdef struct Target:
     int kind
@@ -48,6 +50,10 @@ cdef bpf_link *_attach_to(bpf_program *program, const Target *target) noexcept n
         return bpf_program__attach_cgroup(program, target.number)
     if target.kind == INTERFACE:
         return bpf_program__attach_xdp(program, target.number)
+    if target.kind == TRACE:
+        return bpf_program__attach_trace(program)
+    if target.kind == ITERATOR:
+        return bpf_program__attach_iter(program, NULL)
     return bpf_program__attach(program)
 
 
@@ -55,6 +61,7 @@ cdef bpf_link *_attach_to(bpf_program *program, const Target *target) noexcept n
 cdef class Program:
     cdef _Handle handle
     cdef bpf_program *program
+    cdef int own_target
     cdef readonly str name, section
 
     def __init__(self):
@@ -67,6 +74,10 @@ cdef class Program:
         self.program = program
         self.name = _text(bpf_program__name(program))
         self.section = _text(bpf_program__section_name(program))
+        kind, slash, rest = self.section.partition("/")
+        self.own_target = _OWN_SECTIONS.get(kind.encode("utf-8", "surrogateescape"), BY_SECTION)
+        if self.own_target != BY_SECTION:
+            self.section = kind.lower() + slash + rest
         return self
 
     @property
@@ -108,6 +119,7 @@ cdef class Program:
     def attach(self):
         cdef Target target
         memset(&target, 0, sizeof(target))
+        target.kind = self.own_target
         return self._attach(&target)
 
     def attach_tracepoint(self, bytes category, bytes name):

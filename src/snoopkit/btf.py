@@ -174,6 +174,10 @@ class Types:
             built = self._built[type_id] = self._build(type_id)
         return built
 
+    def place(self, type_id: int) -> int:
+        """Where the record begins, in words."""
+        return self._positions[type_id]
+
     def info(self, type_id: int) -> int:
         """The record's info word: number of parts, kind and kind flag."""
         return self._words[self._positions[type_id] + 1] if type_id else 0

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from struct import Struct, error as UnpackError, pack, unpack_from
 
-from . import features
+from . import features, kernel_ids
 from .btf import KIND_ENUM, KIND_ENUM64, KIND_STRUCT, KIND_UNION
+from .elf import HEADER_BYTES, SECTION_BYTES, SHT_NOBITS, SHT_NULL
 from .errors import PackageError
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .elf import Elf
     from .package import Package
 
     _Record = tuple[int, int, int, int]
 
-__all__ = ["extract"]
+__all__ = ["Extract", "extract"]
 
 _EXT_HEADER_BYTES = 32
 _RELOCATION = Struct("=IIII")  # the instruction's offset, the type's id, an access, and one of these kinds
@@ -36,20 +38,32 @@ class _Unusual(Exception):
     """Something that libbpf is to see for itself."""
 
 
-def extract(package: Package, loaded: Collection[str]) -> tuple[bytes, bytes] | None:
-    """The package's object, and the extract of the running kernel's BTF that it can be relocated by, where the programs
-    `loaded` are to be loaded. None where libbpf needs all of the kernel's types: nothing is gained, types that only
-    modules could have, relocations that an extract has no answer to."""
+class Extract:
+    """What to load in place of a package's object: `object`, its bytes; `types`, a BTF that it can be relocated by;
+    `attach_ids`, what programs are for, by name; None where libbpf has to find that."""
+
+    __slots__ = ("attach_ids", "object", "types")
+
+    def __init__(self, object: bytes, types: bytes, attach_ids: dict[str, int] | None) -> None:
+        self.object = object
+        self.types = types
+        self.attach_ids = attach_ids
+
+
+def extract(package: Package, loaded: Collection[str]) -> Extract | None:
+    """An extract of the running kernel's BTF for the programs `loaded` of a package. None where libbpf needs all of the
+    kernel's types: nothing is gained, types that only modules could have, relocations that an extract has no answer
+    to."""
     try:
         return _extract(package, loaded)
     except (_Unusual, PackageError, OSError, UnpackError, IndexError, ValueError):
         return None
 
 
-def _extract(package: Package, loaded: Collection[str]) -> tuple[bytes, bytes]:
+def _extract(package: Package, loaded: Collection[str]) -> Extract:
     ext = package.elf.section(".BTF.ext")
     kernel = features.kernel_types()
-    if ext is None or kernel is None:
+    if ext is None or kernel is None or _overlap(package.elf):
         raise _Unusual
     places, records = _relocations(package, ext.data, loaded)
     types = package.btf.types
@@ -60,7 +74,8 @@ def _extract(package: Package, loaded: Collection[str]) -> tuple[bytes, bytes]:
         if alike is None or not name or kind >= _TYPE_MATCHES:
             raise _Unusual
         wanted[name, alike] = []
-    small, found = kernel.extract(sorted({name.encode() for name, _ in wanted}))
+    asked = kernel_ids.Asked(package, loaded)
+    small, found, exact = kernel.extract(sorted({name.encode() for name, _ in wanted}), asked.names)
     for essential, kernel_id, kind in found:
         if (ids := wanted.get((essential.decode(), _ALIKE[kind]))) is not None:
             ids.append(kernel_id)
@@ -77,7 +92,25 @@ def _extract(package: Package, loaded: Collection[str]) -> tuple[bytes, bytes]:
             _fill_in(package, object, section, offset, ids[0])
             answered.add((section, record))
     _without(object, ext.offset, places, answered)
-    return bytes(object), small
+    attach_ids = asked.fill_in(object, exact)
+    return Extract(bytes(object), small, attach_ids)
+
+
+def _overlap(elf: Elf) -> bool:
+    """Whether parts of the file lie in each other: what is written into one would be another's, too."""
+    table = elf.header.sections_at
+    parts = [(0, HEADER_BYTES), (table, table + len(elf.sections) * SECTION_BYTES)]
+    parts += [
+        (one.offset, one.offset + one.size)
+        for one in elf.sections
+        if one.size and one.type not in (SHT_NULL, SHT_NOBITS)
+    ]
+    ends = 0
+    for start, end in sorted(parts):
+        if start < ends:
+            return True
+        ends = end
+    return False
 
 
 def _relocations(

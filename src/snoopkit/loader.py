@@ -79,8 +79,12 @@ def open(
 
         loaded = {name for name, spec in package.programs.items() if not spec.optional}
         found = extract(package, (loaded | set(enable) & package.programs.keys()) - set(disable))
-    data, types = found or (package.object, None)
-    core = _core.Object.open(data, package.name, kernel_log, path, config, types)
+    if found is None:
+        core = _core.Object.open(package.object, package.name, kernel_log, path, config)
+    else:
+        core = _core.Object.open(
+            found.object, package.name, kernel_log, None, config, found.types, found.attach_ids
+        )
     try:
         for section, places in patches.items():
             _patch(core, section, places)
@@ -97,7 +101,7 @@ def open(
     except BaseException:
         core.close()
         raise
-    return Object(core, package.name, _compares_types(package.elf), types is not None)
+    return Object(core, package.name, _compares_types(package.elf), found is not None)
 
 
 def _compares_types(elf: Elf) -> bool:

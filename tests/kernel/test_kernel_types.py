@@ -10,12 +10,13 @@ import pytest
 
 import execsnoop.tracing
 import snoopkit
-from snoopkit import _core, features, kernel_types, loader
+from snoopkit import _core, features, kernel_ids, kernel_types, loader
 from snoopkit.errors import LoadError, UnsupportedError
 
 pytestmark = pytest.mark.kernel
 
 ALWAYS = ("on_exec", "on_exit", "on_fork")
+BY_ID = ("tp_btf/", "?tp_btf/", "?iter/", "?iter.s/")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,41 @@ def test_the_same_instructions(
 ) -> None:
     how = {"enable": enable, "disable": disable}
     expected = loaded(package, False, **how)
+    extract = kernel_types.extract(package, {*ALWAYS, *enable} - {*disable})
+    assert extract is not None
+    by_id = {name: one for name, one in package.programs.items() if one.section.startswith(BY_ID)}
+    assert extract.attach_ids is not None
+    assert extract.attach_ids.keys() == ({*ALWAYS, *enable} - {*disable}) & by_id.keys()
     found = loaded(package, True, **how)
     assert found == expected
     assert found.keys() == {*ALWAYS, *enable} - {*disable}
+
+
+def test_what_programs_are_for_is_found_by_libbpf_where_it_must_be(
+    package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relocations are by the extract all the same."""
+    monkeypatch.setattr(kernel_ids.Asked, "fill_in", lambda *_: None)
+    how = {"enable": ["list_processes"]}
+    assert loaded(package, True, **how) == loaded(package, False, **how)
+
+
+def test_programs_for_the_wrong_hook_are_refused(
+    package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = kernel_types.extract(package, ALWAYS)
+    assert extract is not None and extract.attach_ids is not None
+    for ids in ({**extract.attach_ids, "on_exec": 1}, {"on_exec": extract.attach_ids["on_exec"]}, {}):
+        wrong = kernel_types.Extract(extract.object, extract.types, ids)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernel_types, "extract", lambda *_, wrong=wrong: wrong)
+            with (
+                loader.open(package, by_extract=True) as object,
+                pytest.raises((LoadError, UnsupportedError)),
+            ):
+                object.load()
+            snoopkit.run(package).close()  # which has another try
+    assert _core.live_handles() == 0
 
 
 @pytest.mark.parametrize("broken", ["no types", "no BTF"])
@@ -70,9 +103,9 @@ def test_what_an_extract_is_not_good_enough_for_has_another_try(
     bad = types.extract([b"no such type"])[0] if broken == "no types" else b"not BTF"
     tries = []
 
-    def extract(*_: object) -> tuple[bytes, bytes]:
+    def extract(*_: object) -> kernel_types.Extract:
         tries.append(bad)
-        return package.object, bad
+        return kernel_types.Extract(package.object, bad, None)
 
     monkeypatch.setattr(kernel_types, "extract", extract)
     with loader.open(package, by_extract=True) as object, pytest.raises(LoadError):

@@ -42,7 +42,8 @@ ARROWS: dict[str, set[str]] = {
     # run half: no compiler
     "_core": {"errors", "record", "_libbpf", "_system"},
     "features": {"errors", "btf", "_core"},
-    "kernel_types": SEAM | {"features"},
+    "kernel_ids": SEAM,
+    "kernel_types": SEAM | {"features", "kernel_ids"},
     "loader": SEAM | LIVE | {"kernel_types"},
     "abi": set(),
     "calls": SEAM,

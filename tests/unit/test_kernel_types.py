@@ -41,7 +41,7 @@ def test_what_is_held_by_value_comes_along_and_what_is_pointed_to_does_not(tmp_p
         40,
         [("to", out.ptr(far), 0), ("row", row, 64), ("bits", number, 256, 3), ("state", state, 288)],
     )
-    data, found = kernel(tmp_path, out.blob()).extract([b"near", b"state", b"none"])
+    data, found, _ = kernel(tmp_path, out.blob()).extract([b"near", b"state", b"none"])
     assert sorted(found) == [(b"near", len(out.records), btf.KIND_STRUCT), (b"state", state, btf.KIND_ENUM)]
     extract = Btf.parse(data)
     assert {one.name for one in extract.types if one.name} == {"near", "int", "number_t", "state"}
@@ -69,7 +69,7 @@ def test_flavours_are_found_too_and_only_types_of_that_name(tmp_path: Path) -> N
     union = out.union("task", 4, [("x", number, 0)])
     out.fwd("task")
     out.typedef("task", number)
-    _, found = kernel(tmp_path, out.blob()).extract([b"task"])
+    _, found, _ = kernel(tmp_path, out.blob()).extract([b"task"])
     assert sorted((type_id, kind) for _, type_id, kind in found) == [
         (ids[0], btf.KIND_STRUCT),
         (ids[1], btf.KIND_STRUCT),
@@ -79,8 +79,15 @@ def test_flavours_are_found_too_and_only_types_of_that_name(tmp_path: Path) -> N
 
 def test_names(tmp_path: Path) -> None:
     out = BtfWriter()
-    out.typedef("btf_trace_one", out.integer("int", 4))
+    hook = out.typedef("btf_trace_one", out.integer("int", 4))
+    function = out.func("bpf_one", out.func_proto(0, []))
+    out.struct("bpf_one", 0, [])
+    out.func("bpf_one_more", function - 1)
     types = kernel(tmp_path, out.blob())
+    assert types.extract([], [b"btf_trace_one", b"bpf_one", b"none"])[2] == [
+        (b"btf_trace_one", hook, btf.KIND_TYPEDEF),
+        (b"bpf_one", function, btf.KIND_FUNC),
+    ]
     assert types.has_name(b"btf_trace_one")
     assert not types.has_name(b"btf_trace_on") and not types.has_name(b"trace_one")
 
@@ -118,6 +125,18 @@ def package() -> snoopkit.Package:
     return snoopkit.Package.read(execsnoop.tracing.package_path())
 
 
+def own_types(package: snoopkit.Package) -> tuple[BtfWriter, int]:
+    """A kernel that has a type of each name that the package knows; and the id of a number."""
+    out = BtfWriter()
+    number = out.integer("int", 4)
+    for one in list(package.btf.types):
+        if one.name and "___" not in one.name and one.kind in (btf.KIND_STRUCT, btf.KIND_UNION):
+            out.struct(one.name, 4, [("x", number, 0)], kind=one.kind)
+        elif one.name and one.kind == btf.KIND_ENUM:
+            out.enum(one.name, 4, [("X", 1)])
+    return out, number
+
+
 def test_without_the_types_libbpf_is_left_to_look(
     tmp_path: Path, package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,15 +153,7 @@ def test_relocations_are_untrusted(
     tmp_path_factory: pytest.TempPathFactory, package: snoopkit.Package, data: st.DataObject
 ) -> None:
     """Whatever .BTF.ext says, nothing but that and instructions is written, and within the object."""
-    out = BtfWriter()
-    number = out.integer("int", 4)
-    for one in list(package.btf.types):
-        if "___" in one.name:
-            continue
-        if one.name and one.kind in (btf.KIND_STRUCT, btf.KIND_UNION):
-            out.struct(one.name, 4, [("x", number, 0)], kind=one.kind)
-        elif one.name and one.kind == btf.KIND_ENUM:
-            out.enum(one.name, 4, [("X", 1)])
+    out, _ = own_types(package)
     ext = package.elf.section(".BTF.ext")
     assert ext is not None
     object = bytearray(package.object)
@@ -157,8 +168,56 @@ def test_relocations_are_untrusted(
     if found is None:
         assert changes
         return
-    assert len(found[0]) == len(object)
-    written = Elf.parse(found[0])
+    assert found.attach_ids is None  # these types have no functions
+    assert len(found.object) == len(object)
+    written = Elf.parse(found.object)
     for section in changed.elf.sections:
         if section.name != ".BTF.ext" and not section.flags & 4:
             assert written.sections[section.index].data == section.data
+
+
+def test_calls_hooks_and_names_of_sections(
+    tmp_path: Path, package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object that libbpf has nothing to ask about is a sound one, of the same size."""
+    out, number = own_types(package)
+    hooks = {
+        "on_exec": out.typedef("btf_trace_sched_process_exec", number),
+        "on_exit": out.typedef("btf_trace_sched_process_exit", number),
+        "on_fork": out.typedef("btf_trace_task_newtask", number),
+    }
+    calls = [one for one in package.elf.symbols if one.section == 0 and one.name]
+    proto = out.func_proto(0, [])
+    functions = {one.name: out.func(one.name, proto) for one in calls}
+    monkeypatch.setattr(features, "_known_types", kernel(tmp_path, out.blob()))
+    found = kernel_types.extract(package, hooks)
+    assert found is not None and found.attach_ids == hooks
+    assert len(found.object) == len(package.object)
+    written = Elf.parse(found.object)
+    written.btf()  # which checks it
+    assert not [one for one in written.symbols if one.section == 0 and one.name and one.bind]
+    names = [section.name for section in written.sections]
+    assert "Tp_btf/sched_process_exec" in names and not [name for name in names if "tp_btf/" in name]
+    code = written.section("Tp_btf/sched_process_exec")
+    assert code is not None
+    called = {
+        code.data[at + 4 : at + 8] for at in range(0, code.size, 8) if code.data[at : at + 2] == b"\x85\x20"
+    }
+    assert called == {type_id.to_bytes(4, "little") for type_id in functions.values()}
+
+
+def test_an_object_whose_parts_overlap_is_left_to_libbpf(
+    tmp_path: Path, package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would be written into one part of it, another could be read by."""
+    out, _ = own_types(package)
+    monkeypatch.setattr(features, "_known_types", kernel(tmp_path, out.blob()))
+    assert kernel_types.extract(package, ["on_exec"]) is not None
+    license, ext = package.elf.section("license"), package.elf.section(".BTF.ext")
+    assert license is not None and ext is not None
+    for place in (ext.offset, ext.offset + ext.size - 1, 0, package.elf.header.sections_at):
+        object = bytearray(package.object)
+        at = package.elf.header.sections_at + license.index * 64 + 24
+        object[at : at + 8] = place.to_bytes(8, "little")
+        overlapping = snoopkit.Package(bytes(object), package.meta)
+        assert kernel_types.extract(overlapping, ["on_exec"]) is None
