@@ -50,8 +50,9 @@ _TARGETS = {
     "riscv64": "riscv",
     "loongarch64": "loongarch",
 }
-_ZERO_INIT = "-ftrivial-auto-var-init=zero"
-_ALLOW_ZERO_INIT = "-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang"
+# To the compiler itself: before 16 the driver wants to be told that this may be removed one day, since then it may not.
+_ZERO_INIT = ("-Xclang", "-ftrivial-auto-var-init=zero")
+_VERSION = re.compile(rb"clang version (\d+)\.")
 _EVENT_MACRO = b"SNOOPKIT_EVENT("  # of snoopkit.bpf.h
 _PLACE_IN_DIAGNOSTICS = re.compile(
     r"^((?:In file included from |\s+from )?)([^\s:][^:\n]*)(?=:\d+)", re.MULTILINE
@@ -230,20 +231,20 @@ class _Job:
 
     def run(self, vmlinux: Path | None, btf: Path | None) -> bytes:
         """Compile; returns the object. Raises CompileError with clang's diagnostics."""
-        version = _clang_version(self.clang)
         self.overlay()
         kernel: list[str] = []
         if not os.path.exists(os.path.join(self.folder, "vmlinux.h")) and (
             vmlinux is not None or btf is not None or self.mentions(b"vmlinux.h")
         ):
             kernel = self.kernel_types(vmlinux, btf)
-        status, text = self.clang_once(version, kernel)
+        status, text = self.clang_once(kernel)
         if status and not kernel and "'vmlinux.h' file not found" in text:
             # An inner header wants it.
             kernel = self.kernel_types(vmlinux, btf)
-            status, text = self.clang_once(version, kernel)
+            status, text = self.clang_once(kernel)
         self.diagnostics = self.in_users_words(text)
-        if status:
+        if status or not os.path.exists(self.output):
+            _check_version(self.clang)
             raise CompileError(
                 f"{os.path.join(self.user_folder, self.source_name)}: clang refuses it",
                 hint=_hint(text),
@@ -255,7 +256,11 @@ class _Job:
                 hint="the event's struct must be the one that the program fills",
             )
         with open(self.output, "rb") as file:
-            return file.read()
+            data = file.read()
+        # Asking for it would be another 30 ms: the debugging information tells.
+        made_by = _VERSION.search(data)
+        _check_version(self.clang, int(made_by[1]) if made_by is not None else None)
+        return data
 
     @property
     def output(self) -> str:
@@ -307,12 +312,10 @@ class _Job:
             folder = cached_header(os.fspath(btf) if btf is not None else None)
         return [f"-I{folder}", f"-ffile-prefix-map={folder}=."]
 
-    def clang_once(self, version: int, kernel: list[str]) -> tuple[int, str]:
+    def clang_once(self, kernel: list[str]) -> tuple[int, str]:
         command = [self.clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3"]
-        command += [f"-D__TARGET_ARCH_{target_arch()}", "-Wno-unknown-attributes", _ZERO_INIT]
+        command += [f"-D__TARGET_ARCH_{target_arch()}", "-Wno-unknown-attributes", *_ZERO_INIT]
         command.append("-fno-stack-protector")  # some distributions switch it on; BPF has none
-        if version < 16:
-            command.append(_ALLOW_ZERO_INIT)
         command += ["-fdebug-compilation-dir=.", "-MD", "-MF", os.path.join(self.scratch, "object.d")]
         command += ["-I.", *self.flags, *_headers(), *kernel, *_system_headers()]
         command += ["-c", self.source_name, "-o", self.output]
@@ -320,14 +323,17 @@ class _Job:
             import shlex
 
             self.log(shlex.join(command))
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            # clang believes PWD, and must not call the folder by another name than the overlay does
-            env={**os.environ, "PWD": self.folder, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                # clang believes PWD, and must not call the folder by another name than the overlay does
+                env={**os.environ, "PWD": self.folder, "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
+        except OSError as error:
+            raise CompileError(f"clang: {self.clang!r} can't be run: {error.strerror}") from None
         return done.returncode, done.stderr.decode("utf-8", "replace")
 
     def includes_header(self) -> bool:
@@ -362,22 +368,20 @@ def _same_file(path: str, other: str | None) -> bool:
         return False
 
 
-def _clang_version(clang: str) -> int:
-    try:
+def _check_version(clang: str, version: int | None = None) -> None:
+    """Raise CompileError unless it is a clang that is new enough; without `version` it is asked."""
+    if version is None:
         done = subprocess.run(
             [clang, "-dumpversion"], capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
-    except OSError as error:
-        raise CompileError(f"clang: {clang!r} can't be run: {error.strerror}") from None
-    match = re.match(r"(\d+)\.", done.stdout)
-    if done.returncode or match is None:
-        raise CompileError(f"clang: {clang!r} doesn't say which version of clang it is")
-    version = int(match[1])
+        match = re.match(r"(\d+)\.", done.stdout)
+        if done.returncode or match is None:
+            raise CompileError(f"clang: {clang!r} doesn't say which version of clang it is")
+        version = int(match[1])
     if version < _OLDEST_CLANG:
         raise CompileError(
             f"clang: {clang!r} is version {version}, too old", hint=f"{_OLDEST_CLANG} or later is needed"
         )
-    return version
 
 
 def target_arch() -> str:
@@ -438,12 +442,12 @@ def _package(data: bytes, source: str, header: str | None, is_part: bool, is_own
         section = elf.section(".BTF")
         if section is None:
             raise CompileError(f"{source}: it has neither programs nor variables")
-        structs = anchors.structs(Btf.parse(section.data))
+        structs = anchors.structs(Btf.parse(section.data, trusted=True))  # clang's own
         data = anchors.remove(data)
         elf = Elf.parse(data)
         section = elf.section(".BTF")
         assert section is not None
-        btf = Btf.parse(section.data)
+        btf = Btf.parse(section.data, trusted=True)  # the package checks it
         if not elf.programs() and source != header and not is_part:
             raise CompileError(
                 f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'

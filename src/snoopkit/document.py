@@ -64,8 +64,9 @@ def _parsed(text: str) -> Any:
 
 
 def packed(object: bytes) -> str:
-    """The text for an object's bytes: always the same."""
-    return binascii.b2a_base64(zlib.compress(object, 9), newline=False).decode("ascii")
+    """The text for an object's bytes: always the same. A higher level makes execsnoop's a twentieth shorter, and takes
+    seven times as long."""
+    return binascii.b2a_base64(zlib.compress(object, 6), newline=False).decode("ascii")
 
 
 def inflate(document: dict[str, Any]) -> bytes:
