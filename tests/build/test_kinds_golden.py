@@ -197,3 +197,18 @@ def test_every_kind_is_there(package: snoopkit.Package) -> None:
     assert sorted(names[kind] for kind in names if kind not in kinds) == ["KIND_VOID"]
     exported = {struct["name"] for struct in package.meta["export_types"]}
     assert set(RECORDS) == exported - {"pair"} | {"later"}  # that one stands in others
+
+
+def test_formats_reach_structs_inside(package: snoopkit.Package, fixed_time: None) -> None:
+    run = Run(with_event(package, "nested"))
+    _, event = run.events(records(run.package, "nested"))
+    shown = formats(run.package, ["pair.a=hex", "either.whole=ipv4", "half=errno"])
+    row = Table(run.package, shown).row(event).decode()
+    assert '{"a":"0xffffffff","tag":"a\\nb"}' in row
+    assert '{"whole":"1.2.3.4","parts":[1,2,3,4]}' in row
+    assert row.rstrip().endswith(" ENOENT")
+    row = EunomiaText(run.package, shown).row(event).decode()
+    assert '"__EUNOMIA_TYPE_NAME":"pair","a":"0xffffffff"' in row
+    assert row.rstrip().endswith(" ENOENT")
+    line = EunomiaJson(run.package).row(event).decode()
+    assert '"a":-1' in line

@@ -13,6 +13,7 @@ import pytest
 import snoopkit
 from snoopkit.render import writer
 from snoopkit.render.eunomia import EunomiaJson, EunomiaText
+from snoopkit.render.formats import formats
 from snoopkit.samples import Histogram, Sample
 from snoopkit.sampling import Sampled
 
@@ -128,6 +129,9 @@ def test_written_in_every_form(snoop: snoopkit.Snoop) -> None:
     text = EunomiaText(snoop.package)
     assert text.header() == b"TIME     PID    KIND   U64    \n"
     assert text.row(sample).decode()[9:] == '{"u32":7} {"u64":300}\n'
+    shown = EunomiaText(snoop.package, formats(snoop.package, ["per_cpu.key=hex", "spreads.key=errno"]))
+    assert shown.row(sample).decode()[9:] == '{"u32":"0x7"} {"u64":300}\n'
+    assert shown.row(spread).decode().splitlines()[0] == "key =  E2BIG"
     assert text.row(spread).decode().splitlines()[:4] == [
         "key =  7",
         "total = 6",
