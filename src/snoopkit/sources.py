@@ -1,6 +1,7 @@
 """Where a target comes from: whatever the user names, what comes back is a checked package.
 
 package.json                    a package, of ours or of eunomia-bpf's
+x.tar                           one with the BTF of kernels that don't tell theirs: see `btfhub`
 x.skel.json, x.bpf.o            a package in two files; either may be named
 x.bpf.o                         an object alone
 x.bpf.c                         a source, compiled, and kept for the next time
@@ -68,6 +69,24 @@ def read(
     return _with_events(package, events) if events else package
 
 
+def kernel_btf(target: Path) -> str | None:
+    """The path of this kernel's BTF where the kernel doesn't tell it and the tar archive `target` has it. It is good as
+    long as this process is there. Errors as above."""
+    from . import btfhub
+
+    path = os.fspath(target)
+    if os.path.exists(btfhub.KERNEL_BTF) or not os.path.isfile(path):
+        return None
+    data = _bytes(path)
+    found = btfhub.kernel_btf(data) if data[257:262] == b"ustar" else None
+    if found is None:
+        return None
+    kept = f"/proc/self/fd/{os.memfd_create('btf')}"
+    with open(kept, "wb") as file:
+        file.write(found)
+    return kept
+
+
 def _found(path: str) -> Package:
     if path == "-":
         import sys
@@ -101,9 +120,9 @@ def _parsed(data: bytes, shown: str, path: str | None) -> Package:
         if data.lstrip()[:16].startswith(begin):
             raise PackageError(f"{shown}: {what}, not a package", hint=cure)
     if data[257:262] == b"ustar":
-        raise PackageError(
-            f"{shown}: a tar archive, not a package", hint="unpack it and name the package in it"
-        )
+        from . import btfhub
+
+        return Package.parse(btfhub.package_json(data))
     if not data.strip():
         raise PackageError(f"{shown}: empty")
     document = parse_json(data)

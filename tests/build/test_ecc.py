@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 import snoopkit
+from snoopkit import sources
+from snoopkit.btf import Btf
 from snoopkit.compiler import target_arch
 
 LESSON = Path(__file__).parents[2] / "examples" / "execsnoop"
@@ -109,6 +112,46 @@ def test_a_program_of_its_own(lesson: Path) -> None:
     assert command("ecc", "-s", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson).returncode == 0
     assert made.read_bytes() == first
     assert command("ecc", "-s", "-n", "execsnoop.bpf.c", cwd=lesson).returncode == 2
+
+
+def test_with_the_btf_of_other_kernels(lesson: Path) -> None:
+    done = command("ecc", "-b", "--btfhub-archive", "absent", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert done.returncode == 1
+    assert (
+        "ecc: error: absent: there is no such folder (git clone --depth 1 https://github.com/" in done.stderr
+    )
+    machine = os.uname().machine
+    for place, is_packed in (("one/1.0", True), ("two/2", False)):
+        folder = lesson / "hub" / place / machine
+        folder.mkdir(parents=True)
+        shutil.copy("/sys/kernel/btf/vmlinux", folder / "5.4.0-1.btf")
+        if is_packed:
+            with tarfile.open(folder / "5.4.0-1.btf.tar.xz", "w:xz", preset=0) as archive:
+                archive.add(folder / "5.4.0-1.btf", "5.4.0-1.btf")
+            (folder / "5.4.0-1.btf").unlink()
+    (lesson / "hub" / "one" / "1.0" / "other").mkdir()
+    (lesson / "hub" / "one" / "1.0" / "other" / "4.btf").write_text("of another kind of machine")
+    done = command("ecc", "-b", "--btfhub-archive", "hub", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(lesson / "execsnoop.tar") as found:
+        assert found.getnames() == [
+            "package.json",
+            f"btfhub-archive/one/1.0/{machine}/5.4.0-1.btf",
+            f"btfhub-archive/two/2/{machine}/5.4.0-1.btf",
+            "execsnoop",
+        ]
+        pieces = [found.extractfile(name).read() for name in found.getnames()]  # type: ignore[union-attr]
+    assert pieces[0] == (lesson / "package.json").read_bytes()
+    assert pieces[3] == (lesson / "execsnoop.bpf.o").read_bytes()
+    for piece in pieces[1:3]:
+        assert len(Btf.parse(piece)) < 100
+    assert (
+        sources.read(lesson / "execsnoop.tar").sha256 == snoopkit.Package.read(lesson / "package.json").sha256
+    )
+    (lesson / "hub" / "two" / "2" / machine / "5.4.0-1.btf").write_text("no BTF")
+    done = command("ecc", "-b", "--btfhub-archive", "hub", "execsnoop.bpf.c", "execsnoop.h", cwd=lesson)
+    assert done.returncode == 1
+    assert "5.4.0-1.btf: bpftool: " in done.stderr
 
 
 def test_a_header_alone(lesson: Path) -> None:

@@ -205,7 +205,7 @@ WRONG = {
     "page.json": (b"\n<!DOCTYPE html><html>", "a web page or XML"),
     "package.yaml": (b"bpf_object: eJzt\n", "a package in YAML"),
     "nothing.json": (b"", "empty"),
-    "package.tar": (b"x" * 257 + b"ustar\0", "a tar archive"),
+    "package.tar": (b"x" * 257 + b"ustar\0", "not a sound tar archive"),
     "text.json": (b"hello", "not JSON"),
     "list.json": (b"[]", "isn't a JSON object with bpf_object"),
     "exe.o": (b"\x7fELF" + bytes(100), "not a 64-bit object"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from snoopkit import transport
 from snoopkit.render.eunomia import EunomiaJson, EunomiaText
 from snoopkit.sampling import Sampled
 
-from .conftest import BPF
+from .conftest import BPF, cover, in_child, own_mounts
 
 if TYPE_CHECKING:
     pass
@@ -154,6 +155,37 @@ def test_bug_17_the_names_of_files_and_objects_end_where_they_end(tmp_path: Path
     package.write(tmp_path / "package.json")
     done = ecli("--btf", "absent", "package.json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "ecli: error: absent: No such file or directory\n")
+
+
+def test_error_02_a_kernel_without_btf_gets_it_from_the_package(tmp_path: Path) -> None:
+    """That is eunomia-bpf's tar archive, which ecc -b makes of a copy of BTFHub's."""
+    (tmp_path / "x.bpf.c").write_text(RELOCATED)
+    about, kernel = platform.freedesktop_os_release(), os.uname()
+    folder = tmp_path / "hub" / about["ID"] / about["VERSION_ID"] / kernel.machine
+    folder.mkdir(parents=True)
+    shutil.copy("/sys/kernel/btf/vmlinux", folder / f"{kernel.release}.btf")
+    subprocess.run(
+        [BIN / "ecc", "-b", "--btfhub-archive", "hub", "x.bpf.c"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+    def without_btf() -> list[Any]:
+        own_mounts()
+        for path in ("/sys/kernel/btf", "/boot", "/lib/modules", "/usr/lib/debug"):
+            if os.path.isdir(path):
+                cover(path)
+        return [
+            (done.returncode, done.stderr)
+            for done in (ecli(name, cwd=tmp_path) for name in ("x.tar", "package.json"))
+        ]
+
+    (good, said), (bad, told) = in_child(without_btf, 60)
+    assert (good, said[:9]) == (0, "events=0 ")
+    assert bad == 1
+    assert "/sys/kernel/btf/vmlinux" in told
 
 
 def test_error_01_without_a_header_it_runs_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "calls": SEAM,
     "targets": SEAM,
     "standalone": SEAM,
+    "btfhub": SEAM,
     "describe": SEAM | {"abi", "calls", "targets"},
     "attach": SEAM | LIVE | {"loader", "targets"},
     "iterators": SEAM | LIVE | {"loader", "attach", "_decode", "events"},
@@ -83,7 +84,7 @@ LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "arguments": {"commandline"},
     "compiler": {"linker"},
-    "sources": {"compiler", "skeleton"},
+    "sources": {"btfhub", "compiler", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources
 }

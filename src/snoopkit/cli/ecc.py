@@ -70,6 +70,17 @@ def parser() -> CommandLine:
     parser.add_argument(
         "-y", "--yaml", action="store_true", help="write YAML in place of JSON (needs snoopkit[yaml])"
     )
+    parser.add_argument(
+        "-b",
+        "--btfgen",
+        action="store_true",
+        help="also write NAME.tar: the package, and what it needs of the BTF of kernels that don't tell theirs",
+    )
+    parser.add_argument(
+        "--btfhub-archive",
+        metavar="DIR",
+        help="a copy of BTFHub's archive, for -b (default: btfhub-archive in $EUNOMIA_HOME or ~/.local/share/eunomia)",
+    )
     result = parser.add_mutually_exclusive_group()
     result.add_argument("-n", "--no-generate-package-json", action="store_true", help="write no package.json")
     result.add_argument(
@@ -114,6 +125,12 @@ def main(argv: Sequence[str]) -> int | None:
             _write(path, dump(json.loads(package.dumps())))
         else:
             package.write(path)
+    if options.btfgen:
+        from .. import btfhub
+
+        archive = options.btfhub_archive or os.path.join(btfhub.data_folder(), btfhub.FOLDER)
+        _say(f"Packing BTF of {archive} into {base}.tar...")
+        btfhub.write(package, archive, f"{base}.tar", object_name(options.source))
     if options.standalone:
         from ..standalone import write
 

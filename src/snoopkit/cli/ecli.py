@@ -44,7 +44,7 @@ def parser() -> CommandLine:
         "--prog-type",
         type=_program_type,
         metavar="TYPE",
-        help="what PACKAGE is: json; that is found out without it, too",
+        help="what PACKAGE is, json or tar; that is found out without it, too",
     )
     add_live_options(parser)
     add_target(parser)
@@ -93,10 +93,8 @@ def _own_parser(package: Package, program: str) -> CommandLine:
 
 
 def _program_type(text: str) -> str:
-    if text.lower() not in ("json", "jsoneunomia"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: only JSON packages can be run, or what is told by itself"
-        )
+    if text.lower() not in ("json", "jsoneunomia", "tar"):
+        raise argparse.ArgumentTypeError(f"{text!r}: that can't be run, only json and tar")
     return text
 
 

@@ -100,6 +100,8 @@ def read_target(args: argparse.Namespace, name: str) -> Package:
     package = sources.read(args.target, header=args.header, events=dict(args.event), btf=args.btf)
     for warning in package.warnings:
         print(f"{name}: warning: {warning}", file=sys.stderr)
+    if args.btf is None:
+        args.btf = sources.kernel_btf(args.target)
     return package
 
 
