@@ -1,12 +1,12 @@
 #!/bin/sh
 # Inside the VM, as root: runs tests and ends with pytest's exit status.
-#   guest.sh CHECKOUT BOOT RESULTS SECONDS PYTEST-ARGUMENTS…
+#   guest.sh CHECKOUT BOOT RESULTS SECONDS
 # virtme-ng's root is the host's over 9p, and asks the host about every file anew; importing pytest takes 30 s there.
 # The same root is therefore mounted once more with a cache, and takes its place, for every process that is there, the
 # kernel's own among them: to the tests it is the machine's root. It can't be written to; /tmp can.
 set -eu
 checkout=$1 boot=$2 results=$3 seconds=$4
-shift 4
+eval "set -- $(cat "$results/arguments")" # pytest's
 
 # What a machine would load by itself when it is asked for; these two depend on nothing.
 for module in sch_ingress cls_bpf; do

@@ -140,10 +140,10 @@ def fetched(kernel: dict[str, Any]) -> Path:
 # --- the VM -------------------------------------------------------------------------------------------------
 
 
-def command(image: Path, results: Path, seconds: int, arguments: list[str]) -> list[str]:
+def command(image: Path, results: Path, seconds: int) -> list[str]:
     """What boots `image`, which stands beside its configuration, and runs the tests there. timeout(1) leads the process
     group, and ends it if we can't."""
-    guest = ["sh", HERE / "guest.sh", TOP, image.parent, results, seconds, *arguments]
+    guest = ["sh", HERE / "guest.sh", TOP, image.parent, results, seconds]
     root = "local,id=cached_root,path=/,security_model=none,readonly=on,multidevs=remap"
     qemu = ["-pidfile", str(results / "qemu.pid"), "-fsdev", root]
     qemu += ["-device", "virtio-9p-pci,fsdev=cached_root,mount_tag=cached_root"]
@@ -270,6 +270,8 @@ def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) 
     shutil.rmtree(results, ignore_errors=True)
     (results / "home").mkdir(parents=True)
     compile_programs(results / "programs")
+    # Not on the guest's command line: the kernel has 2 KB for it, and with more it doesn't boot.
+    (results / "arguments").write_text(shlex.join(arguments or kernel["tests"]))
     say(f"booting {folder.name}, without KVM; console and output are kept in {results}")
     environment = {
         **os.environ,
@@ -279,7 +281,7 @@ def boot(kernel: dict[str, Any], seconds: int, arguments: list[str], sign: str) 
     }
     with (results / "console.log").open("wb") as log:
         process = subprocess.Popen(
-            command(image, results, seconds, arguments or kernel["tests"]),
+            command(image, results, seconds),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
