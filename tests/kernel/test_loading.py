@@ -175,10 +175,15 @@ def test_two_capabilities_suffice_for_raw_tracepoints(hooks: snoopkit.Package) -
     assert in_child(child) == 2
 
 
+@pytest.mark.parametrize("define", [[], ["TYPES_ALONE"]], ids=["a function and a type", "a type"])
 @pytest.mark.parametrize("capabilities", [None, (CAP_BPF, CAP_PERFMON)], ids=["root", "two capabilities"])
-def test_what_the_kernel_lacks_is_done_without(capabilities: tuple[int, ...] | None) -> None:
+def test_what_the_kernel_lacks_is_done_without(
+    capabilities: tuple[int, ...] | None, define: list[str]
+) -> None:
     """Nobody but root may look for it in the kernel's modules."""
-    package = snoopkit.build(BPF / "absent.bpf.c")
+    package = snoopkit.build(BPF / "absent.bpf.c", define=define)
+    symbols = [symbol.name for symbol in package.elf.symbols if not symbol.section]
+    assert ("snoopkit_no_such_function" in symbols) is not bool(define)
 
     def child() -> list[int]:
         if capabilities is not None:
@@ -312,7 +317,7 @@ def test_probes_answer() -> None:
     held = features.capabilities()
     assert held is not None
     assert held >= {"CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"}
-    assert features.missing_capabilities() == ()
+    assert features.missing_capabilities() == () and features.lists_modules()
     assert features.lockdown() in (None, "none", "integrity", "confidentiality")
     assert (features.perf_event_mlock_kb() or 0) > 0
     assert features.unprivileged_bpf() in (True, False)

@@ -7,12 +7,12 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 #ifdef NEEDED
-#define MAYBE
+extern int snoopkit_no_such_function(int number) __ksym;
+#elif !defined(TYPES_ALONE)
+extern int snoopkit_no_such_function(int number) __ksym __weak;
 #else
-#define MAYBE __weak
+#define snoopkit_no_such_function ((int (*)(int))0)
 #endif
-
-extern int snoopkit_no_such_function(int number) __ksym MAYBE;
 
 struct snoopkit_no_such_struct {
 	int member;
