@@ -8,8 +8,8 @@ set -eu
 checkout=$1 boot=$2 results=$3 seconds=$4
 eval "set -- $(cat "$results/arguments")" # pytest's
 
-# What a machine would load by itself when it is asked for; these two depend on nothing.
-for module in sch_ingress cls_bpf; do
+# What a machine would load by itself when it is asked for; these depend on nothing.
+for module in sch_ingress cls_bpf cls_u32; do
     insmod "$boot/../lib/modules/$(uname -r)/kernel/net/sched/$module".ko* || :
 done
 

@@ -5,6 +5,7 @@ x.tar                           one with the BTF of kernels that don't tell thei
 x.skel.json, x.bpf.o            a package in two files; either may be named
 x.bpf.o                         an object alone
 x.bpf.c                         a source, compiled, and kept for the next time
+https://…                       a package or an object, fetched
 -                               a package or an object on standard input
 """
 
@@ -93,9 +94,9 @@ def _found(path: str) -> Package:
 
         return _parsed(sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1), "standard input", None)
     if "://" in path and not os.path.exists(path):
-        raise PackageError(
-            f"{path}: nothing is fetched from the network", hint="download it and name the file"
-        )
+        from .fetch import fetch
+
+        return _parsed(fetch(path), path, None)
     if os.path.isdir(path):
         inside = os.path.join(path, "package.json")
         raise PackageError(

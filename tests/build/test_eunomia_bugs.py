@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import snoopkit
 from snoopkit import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -171,9 +177,55 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_bug_13_nothing_is_fetched_and_a_reference_is_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(snoopkit.PackageError, match="nothing is fetched from the network"):
+class Server(BaseHTTPRequestHandler):
+    """Has a package, leads to it, or elsewhere, and says no to the rest."""
+
+    package = b""
+
+    def do_GET(self) -> None:
+        places = {"/moved": "/package.json", "/away": "http://example.com/package.json"}
+        if self.path in places:
+            self.send_response(302)
+            self.send_header("Location", places[self.path])
+            self.end_headers()
+        elif self.path == "/package.json":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.package)
+        else:
+            self.send_error(404, "Not Found")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(package: Path) -> Iterator[str]:
+    Server.package = package.read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_address[1]}"
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def test_bug_13_what_a_server_refuses_is_no_package(server: str, package: Path, tmp_path: Path) -> None:
+    for place in ("package.json", "moved"):
+        assert sources.read(f"{server}/{place}").sha256 == snoopkit.Package.read(package).sha256
+    with pytest.raises(snoopkit.PackageError, match=r"/absent: the server answers 404 Not Found$"):
+        sources.read(f"{server}/absent")
+    with pytest.raises(snoopkit.PackageError, match="/away: nothing is fetched by http from elsewhere"):
+        sources.read(f"{server}/away")
+    with pytest.raises(snoopkit.PackageError, match="Connection refused"):
         sources.read("http://127.0.0.1:9/package.json")
+    done = command("ecli", "run", f"{server}/package.json", "--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "globals_bpf 0.1.0\n")
+
+
+def test_bug_13_a_reference_with_a_port_is_no_address(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'localhost:5000/tool:latest'"):
         sources.read("localhost:5000/tool:latest")
     done = command("ecli", "run", "localhost:5000/tool:latest", cwd=tmp_path)

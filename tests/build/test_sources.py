@@ -226,8 +226,9 @@ def test_wrong_places(tmp_path: Path, source: Path) -> None:
     (tmp_path / "package.json").write_text("{}")
     with pytest.raises(PackageError, match=r"a folder \(name .*package\.json\)"):
         sources.read(tmp_path)
-    with pytest.raises(PackageError, match="nothing is fetched from the network"):
-        sources.read("https://example.com/package.json")
+    for address in ("http://example.com/package.json", "ftp://127.0.0.1/package.json"):
+        with pytest.raises(PackageError, match=r"nothing is fetched by \w+ from elsewhere \(use https"):
+            sources.read(address)
     with pytest.raises(FileNotFoundError):
         sources.read(tmp_path / "none.json")
     with pytest.raises(CompileError, match="there is no such file"):

@@ -50,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "targets": SEAM,
     "standalone": SEAM,
     "btfhub": SEAM,
+    "fetch": SEAM,
     "describe": SEAM | {"abi", "calls", "targets"},
     "attach": SEAM | LIVE | {"loader", "targets"},
     "iterators": SEAM | LIVE | {"loader", "attach", "_decode", "events"},
@@ -84,7 +85,7 @@ LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "arguments": {"commandline"},
     "compiler": {"linker"},
-    "sources": {"btfhub", "compiler", "skeleton"},
+    "sources": {"btfhub", "compiler", "fetch", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources
 }

@@ -89,7 +89,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="TARGET",
-        help="a package, an object, a skeleton, a C source, or - for standard input",
+        help="a package, an object, a skeleton, a C source, an https address, or - for standard input",
     )
 
 

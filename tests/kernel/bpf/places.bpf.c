@@ -1,5 +1,8 @@
 // One program for each kind of place that has to be named; each counts how often it ran.
-#include "vmlinux.h"
+#include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/ptrace.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/usdt.bpf.h>
