@@ -20,15 +20,13 @@ static struct perf_buffer *make_reader(struct bpf_object *object, int pages)
 int main(int argc, char **argv)
 {
 	struct perf_buffer *reader;
-	long long before_ns;
 
 	if (argc != 4)
 		return 2;
 	reader = start(argv, make_reader);
-	before_ns = cpu_ns();
 	while (!input_ended())
 		perf_buffer__poll(reader, 100);
 	perf_buffer__consume(reader);
-	report(before_ns);
+	report();
 	return 0;
 }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #ifndef READER
@@ -71,23 +70,9 @@ static int input_ended(void)
 	return poll(&input, 1, 0) != 0;
 }
 
-static long long cpu_ns(void)
+static void report(void)
 {
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000LL +
-	       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000LL;
-}
-
-static void report(long long cpu_before_ns)
-{
-	struct rusage usage;
-	long long spent_ns = cpu_ns() - cpu_before_ns;
-
-	getrusage(RUSAGE_SELF, &usage);
-	printf("{\"received\": %llu, \"lost\": %llu, \"cpu_ns\": %lld, \"switches\": %ld}\n",
-	       received, lost, spent_ns, usage.ru_nvcsw);
+	printf("{\"received\": %llu, \"lost\": %llu}\n", received, lost);
 }
 
 #endif

@@ -20,18 +20,16 @@ static struct ring_buffer *make_reader(struct bpf_object *object, int pages)
 int main(int argc, char **argv)
 {
 	struct ring_buffer *reader;
-	long long before_ns;
 	unsigned int first = 0, failed = 0;
 
 	if (argc != 4)
 		return 2;
 	reader = start(argv, make_reader);
-	before_ns = cpu_ns();
 	while (!input_ended())
 		ring_buffer__poll(reader, 100);
 	ring_buffer__consume(reader);
 	bpf_map_lookup_elem(bpf_object__find_map_fd_by_name(opened, ".data.failed"), &first, &failed);
 	lost = failed;
-	report(before_ns);
+	report();
 	return 0;
 }
