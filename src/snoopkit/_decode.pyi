@@ -40,6 +40,12 @@ class EventProgram(Program):
         forms: Forms | None = None,
     ) -> None: ...
 
+class Block:
+    """Memory of one's own, to be had as a buffer that can be written to."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 class Decoder:
     """Each method reads the records `start` to `stop` of a batch; what fits no event type is counted in
     `undecodable`, each time that it is read."""
@@ -73,9 +79,10 @@ class Decoder:
         texts: tuple[tuple[int, int], ...] = (),
         start: int = 0,
         stop: int = -1,
-    ) -> tuple[bytearray, bytearray, list[list[bytes]]]:
-        """(rows, stamps, tails): the records of one event type, each its whole struct, their index entries, and for
-        each part of the tail its bytes."""
+        stamps: bool = True,
+    ) -> tuple[Block, Block, list[list[bytes]]]:
+        """(rows, stamps, tails): the records of one event type, each its whole struct, their index entries (nothing
+        without `stamps`), and for each part of the tail its bytes."""
 
 def text_column(data: Buffer, width: int) -> tuple[bytes, bytes]:
     """(ends, texts): texts of `width` bytes each as one in UTF-8, and where each begins and the last ends."""

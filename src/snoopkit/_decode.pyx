@@ -7,10 +7,9 @@ ways: `values` makes Python objects, `write` makes JSON without making any.
 """
 
 cimport cython
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_Resize
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -26,18 +25,35 @@ import sys
 from .errors import DecodeError
 
 cdef extern from "Python.h":
-    ctypedef struct AllocatingType "PyTypeObject":
-        object (*tp_alloc)(AllocatingType *, Py_ssize_t)
     int PyUnicode_KIND(object)
     void *PyUnicode_DATA(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     uint32_t PyUnicode_READ(int, void *, Py_ssize_t)
-    void PyObject_GC_UnTrack(void *)
+    void PyObject_GC_Track(PyObject *)
+    PyObject *PyLong_FromUnsignedLongLong(uint64_t) except NULL
+    PyObject *PyLong_FromLongLong(int64_t) except NULL
+    PyObject *PyBool_FromLong(long)
+    void Py_XDECREF(PyObject *)
     double PyFloat_Unpack2(const char *, int) except? -1.0
     char *PyOS_double_to_string(double, char, int, int, int *) except NULL
     const int Py_DTSF_ADD_DOT_0
 
 cdef extern from *:
+    """
+    /* A tuple subclass's object that the collector doesn't look at yet, its items NULL. */
+    static PyObject *new_record(PyObject *cls, Py_ssize_t count) {
+        PyTupleObject *made = PyObject_GC_NewVar(PyTupleObject, (PyTypeObject *)cls, count);
+        if (made) {
+            memset((char *)made + sizeof(PyVarObject), 0,
+                   Py_TYPE(made)->tp_basicsize - sizeof(PyVarObject) + count * sizeof(PyObject *));
+    #if PY_VERSION_HEX >= 0x030e0000
+            made->ob_hash = -1;
+    #endif
+        }
+        return (PyObject *)made;
+    }
+    """
+    object new_record(object, Py_ssize_t)
     uint16_t swap16 "__builtin_bswap16"(uint16_t) noexcept
     uint32_t swap32 "__builtin_bswap32"(uint32_t) noexcept
     uint64_t swap64 "__builtin_bswap64"(uint64_t) noexcept
@@ -71,6 +87,9 @@ cdef struct Step:
     uint32_t key        # where what stands before its value in JSON begins in the program's `keys`
     uint32_t key_size
     bint as_bytes       # a text that Python gets as bytes
+    bint is_number      # an integer of at most 64 bits, or a pointer
+    uint64_t number     # the last one read,
+    PyObject *last      # and its object, for the next is often the same: a reference of its own, or NULL
 
 cdef bint HOST_IS_BIG = sys.byteorder == "big"
 
@@ -100,6 +119,10 @@ cdef class Program:
         self.cls = cls if cls is not None else nested(name, self.names, size)
 
     def __dealloc__(self):
+        cdef Py_ssize_t i
+        if self.steps != NULL:
+            for i in range(self.count):
+                Py_XDECREF(self.steps[i].last)
         PyMem_Free(self.steps)
 
     cdef compile(self, tuple steps, size_t size, bint big, nested):
@@ -116,12 +139,14 @@ cdef class Program:
         self.steps = <Step *> PyMem_Malloc(max(1, self.count) * sizeof(Step))
         if self.steps == NULL:
             raise MemoryError
+        memset(self.steps, 0, max(1, self.count) * sizeof(Step))
         for i in range(self.count):
             step = &self.steps[i]
             op, _, offset, width, bit_offset, bit_size, count, detail = steps[i]
             step.op, step.offset, step.size, step.count = op, offset, width, count
             step.bit_offset, step.bit_size = bit_offset, bit_size
             step.as_bytes = detail is bytes
+            step.is_number = (op == UNSIGNED or op == SIGNED or op == POINTER) and width <= 8
             if op >= TAIL_TEXT:
                 end = offset
                 if op == TAIL_ARRAY and width == 0:
@@ -148,28 +173,30 @@ cdef class Program:
             key = (b"," if i else b"") + json(self.names[i]) + b":"
             step.key, step.key_size = len(self.keys), len(key)
             self.keys += key
+        self.keys += bytes(SLACK)
 
     # To Python objects
 
     cdef object values(self, const uint8_t *record, Py_ssize_t size, Py_ssize_t extra):
         """The tuple for one struct, with room for `extra` more items; `size` bounds the tail."""
-        cdef object result = (<AllocatingType *> <void *> self.cls).tp_alloc(
-            <AllocatingType *> <void *> self.cls, self.count + extra)
+        cdef object result = new_record(self.cls, self.count + extra)
         cdef Py_ssize_t i, tail = -1
         cdef object value
         cdef Step *step
-        if self.is_flat:  # the collector need never look at it
-            PyObject_GC_UnTrack(<void *> result)
         for i in range(self.count):
             step = &self.steps[i]
+            if step.is_number:
+                set_number(result, i, step, scalar(step, record + step.offset, self.big))
+                continue
             if step.op < TAIL_TEXT:
                 value = self.value(step, i, record)
             else:
                 if tail < 0:
                     tail = step.offset
                 value = self.tail(step, i, record, size, &tail)
-            Py_INCREF(value)
-            PyTuple_SET_ITEM(result, i, value)
+            set_item(result, i, value)
+        if not self.is_flat:  # else the collector need never look at it
+            PyObject_GC_Track(<PyObject *> result)
         return result
 
     cdef object value(self, Step *step, Py_ssize_t i, const uint8_t *record):
@@ -273,7 +300,7 @@ cdef class Program:
         out.byte(b"{")
         for i in range(self.count):
             step = &self.steps[i]
-            out.write(PyBytes_AS_STRING(self.keys) + step.key, step.key_size)
+            out.key(PyBytes_AS_STRING(self.keys) + step.key, step.key_size)
             if step.op < TAIL_TEXT:
                 done = self.write_step(out, step, i, record + step.offset)
             else:
@@ -358,7 +385,7 @@ cdef class Program:
             raise ValueError(f"{len(items)} values for {self.count} members")
         out.byte(b"{")
         for i in range(self.count):
-            out.write(PyBytes_AS_STRING(self.keys) + self.steps[i].key, self.steps[i].key_size)
+            out.key(PyBytes_AS_STRING(self.keys) + self.steps[i].key, self.steps[i].key_size)
             self.write_value(out, i, items[i], raw, path + self.names[i])
         out.byte(b"}")
 
@@ -441,6 +468,10 @@ cdef class EventProgram(Program):
             raise DecodeError(f"a record of {size} bytes that claims {claimed}")
         return <Py_ssize_t> claimed
 
+    cdef bint is_plain(self):
+        """Whether every record that has the fixed part is one event, of that size."""
+        return not self.tail_parts and not self.size_width
+
     cdef int append_tails(self, list tails, const uint8_t *record, Py_ssize_t size) except -1:
         """Each part of the record's tail to its list: all of them, or none."""
         cdef Py_ssize_t i, start, tail = self.fixed_bytes
@@ -455,6 +486,7 @@ cdef class EventProgram(Program):
         return 0
 
 
+include "_blocks.pxi"
 include "_decoder.pxi"
 include "_values.pxi"
 include "_text.pxi"

@@ -22,6 +22,8 @@ cdef class Source:
     cdef uint32_t offset, width
     cdef dict kinds     # from the number, or from None where there is only one
     cdef Kind only
+    cdef EventProgram plain         # the only one, if a record of `plain_bytes` and more needs no further looking at
+    cdef Py_ssize_t plain_bytes
 
     def __init__(self, str name, where, dict programs):
         self.name = name
@@ -29,6 +31,9 @@ cdef class Source:
         self.offset, self.width = where if where is not None else (0, 0)
         self.kinds = {number: Kind(name, program) for number, program in programs.items()}
         self.only = self.kinds.get(None)
+        if self.only is not None and self.is_single and self.only.program.is_plain():
+            self.plain = self.only.program
+            self.plain_bytes = self.plain.fixed_bytes
 
     cdef Kind find(self, const uint8_t *record, Py_ssize_t size, bint big):
         cdef object found = self.only, number
@@ -98,6 +103,7 @@ cdef class Decoder:
     cdef readonly list map_names
     cdef readonly str byteorder
     cdef Clock clock
+    cdef Writer writer      # the last one's, or None
 
     def __init__(self, list maps, bint big, lost):
         self.maps = [Source(*one) for one in maps]
@@ -122,13 +128,16 @@ cdef class Decoder:
 
     cdef object event(self, const RecordIndex *entry, const uint8_t *record):
         cdef Source source = <Source> self.maps[entry.map]
-        cdef EventProgram program
+        cdef EventProgram program = source.plain
         cdef object result
-        try:
-            program = source.find(record, entry.size_bytes, self.big).program
-            result = program.values(record, program.true_size(record, entry.size_bytes), 3)
-        except DecodeError as error:
-            return self.notice(entry, error)
+        if program is not None and entry.size_bytes >= source.plain_bytes:
+            result = program.values(record, entry.size_bytes, 3)
+        else:
+            try:
+                program = source.find(record, entry.size_bytes, self.big).program
+                result = program.values(record, program.true_size(record, entry.size_bytes), 3)
+            except DecodeError as error:
+                return self.notice(entry, error)
         set_item(result, program.count, source.name)
         set_item(result, program.count + 1, entry.time_ns)
         set_item(result, program.count + 2, entry.cpu)
@@ -146,11 +155,12 @@ cdef class Decoder:
         `wall_offset_ns` is what has to be added to the boot clock to have the time since 1970.
         """
         cdef Records records = Records(data, index, start, stop, len(self.maps))
-        cdef Writer out = Writer()
+        cdef Writer out = self.writer if self.writer is not None else Writer()
         cdef Py_ssize_t i, line
         cdef const RecordIndex *entry
         cdef const uint8_t *record
         cdef Kind kind
+        self.writer = None      # ours, until we are done
         for i in range(records.start, records.stop):
             entry = &records.index[i]
             record = records.record(i)
@@ -163,7 +173,11 @@ cdef class Decoder:
                 notice = self.notice(entry, error)
                 out.value(notice._json(self.clock.text(entry.time_ns + wall_offset_ns)[:30].decode()), 0)
                 out.byte(b"\n")
-        return out.take()
+        lines = out.take()
+        if out.room <= LARGEST_SPARE:
+            out.size = 0
+            self.writer = out
+        return lines
 
     cdef int line(
         self, Writer out, Kind kind, const RecordIndex *entry, const uint8_t *record, uint64_t wall_ns
@@ -189,51 +203,76 @@ cdef class Decoder:
         return 0
 
     def rows(
-        self, data, index, tuple programs, tuple texts=(), Py_ssize_t start=0, Py_ssize_t stop=-1
+        self, data, index, tuple programs, tuple texts=(), Py_ssize_t start=0, Py_ssize_t stop=-1, bint stamps=True
     ):
         """(rows, stamps, tails): of the records of one event type, each as the bytes of its whole struct, their entries
-        of the index, and for each part of the tail a list of its bytes.
+        of the index (nothing without `stamps`), and for each part of the tail a list of its bytes.
 
         `programs` are those of the type, one for each map. What lies behind the fixed part of a struct with a tail
         is zero, and so is what follows the first NUL in `texts`, a tuple of (offset, size).
         """
         cdef Records records = Records(data, index, start, stop, len(self.maps))
-        cdef EventProgram program = <EventProgram?> programs[0], found
-        cdef Py_ssize_t i, true_size, used = 0, fixed = program.fixed_bytes, size = program.size
-        cdef Py_ssize_t offset, width
+        cdef EventProgram program = <EventProgram?> programs[0]
+        cdef Py_ssize_t i, used = 0, fixed = program.fixed_bytes, size = program.size
+        cdef Py_ssize_t room = records.stop - records.start
         cdef const RecordIndex *entry
         cdef const uint8_t *record
-        cdef object rows = PyByteArray_FromStringAndSize(NULL, (records.stop - records.start) * size)
-        cdef object stamps = PyByteArray_FromStringAndSize(
-            NULL, (records.stop - records.start) * <Py_ssize_t> sizeof(RecordIndex))
+        cdef Source source
+        cdef Block rows = Block(room * size), entries = Block(room * <Py_ssize_t> sizeof(RecordIndex) * stamps)
+        cdef bytes ends = bytes(len(texts) * <Py_ssize_t> sizeof(Text))
         cdef list tails = [[] for _ in range(program.tail_parts)]
-        cdef char *row
-        cdef char *end
+        cdef Text *text = <Text *> PyBytes_AS_STRING(ends)
         for offset, width in texts:
             if offset < 0 or width < 0 or offset + width > size:
                 raise ValueError("a text outside its struct")
+            text.offset, text.size = offset, width
+            text += 1
         for i in range(records.start, records.stop):
             entry = &records.index[i]
             record = records.record(i)
-            try:
-                found = (<Source> self.maps[entry.map]).find(record, entry.size_bytes, self.big).program
-                if found is not program and found not in programs:
+            source = <Source> self.maps[entry.map]
+            if source.plain is None or entry.size_bytes < source.plain_bytes:
+                if not self.is_row(source, programs, tails, entry, record):
                     continue
-                true_size = program.true_size(record, entry.size_bytes)
-                if program.tail_parts:
-                    program.append_tails(tails, record, true_size)
-            except DecodeError:
-                self.undecodable += 1
+            elif source.plain is not program and source.plain not in programs:
                 continue
-            row = PyByteArray_AS_STRING(rows) + used * size
-            memcpy(row, record, fixed)
-            memset(row + fixed, 0, size - fixed)
-            for offset, width in texts:
-                end = <char *> memchr(row + offset, 0, width)
-                if end != NULL:
-                    memset(end, 0, row + offset + width - end)
-            memcpy(PyByteArray_AS_STRING(stamps) + used * <Py_ssize_t> sizeof(RecordIndex), entry, sizeof(RecordIndex))
+            copy_row(rows.data + used * size, record, fixed, size, <Text *> PyBytes_AS_STRING(ends), text)
+            if stamps:
+                memcpy(entries.data + used * <Py_ssize_t> sizeof(RecordIndex), entry, sizeof(RecordIndex))
             used += 1
-        PyByteArray_Resize(rows, used * size)
-        PyByteArray_Resize(stamps, used * <Py_ssize_t> sizeof(RecordIndex))
-        return rows, stamps, tails
+        rows.size = used * size
+        entries.size = used * <Py_ssize_t> sizeof(RecordIndex) * stamps
+        return rows, entries, tails
+
+    cdef bint is_row(
+        self, Source source, tuple programs, list tails, const RecordIndex *entry, const uint8_t *record
+    ) except -1:
+        """Whether a record is of one of these event types; its tail is put to the others then."""
+        cdef EventProgram found
+        try:
+            found = source.find(record, entry.size_bytes, self.big).program
+            if found not in programs:
+                return False
+            size = found.true_size(record, entry.size_bytes)
+            if found.tail_parts:
+                found.append_tails(tails, record, size)
+        except DecodeError:
+            self.undecodable += 1
+            return False
+        return True
+
+
+cdef struct Text:             # where a row has one
+    Py_ssize_t offset
+    Py_ssize_t size
+
+
+cdef inline void copy_row(
+    char *row, const uint8_t *record, Py_ssize_t fixed, Py_ssize_t size, const Text *text, const Text *end
+) noexcept:
+    memcpy(row, record, fixed)
+    if fixed < size:
+        memset(row + fixed, 0, size - fixed)
+    while text != end:
+        end_text(row + text.offset, text.size)
+        text += 1

@@ -1,6 +1,21 @@
 # Records that came out of rings: where they are kept, the order of time, and the memory of a batch. _core.pyx
 # includes it.
 
+cdef struct Ring:             # a CPU's ring of a perf event array, or a BPF ring buffer
+    perf_event_mmap_page *page    # NULL for a BPF ring buffer
+    uint64_t *consumer        # a BPF ring buffer's positions: ours,
+    uint64_t *producer        # and the kernel's
+    char *data                # there mapped twice in a row: no record goes round the end
+    uint64_t size             # of data, a power of two
+    int fd
+    int16_t cpu
+    uint16_t map
+    int64_t time_offset       # in a BPF ring buffer's records, of their boot time; -1 where they have none
+    uint64_t newest_ns        # of what came out of a BPF ring buffer
+    uint64_t received
+    uint64_t lost_records     # sum of the PERF_RECORD_LOST seen
+    uint64_t malformed        # records that can't be what the kernel meant to write
+
 cdef struct Store:
     char *data
     size_t used
@@ -9,6 +24,7 @@ cdef struct Store:
     size_t count
     size_t index_room         # in records
     uint32_t sequence
+    bint unsorted             # whether a record is older than the one before it
 
 
 cdef int _grow(Store *store, size_t more_bytes, size_t more_records) noexcept nogil:
@@ -32,6 +48,23 @@ cdef int _grow(Store *store, size_t more_bytes, size_t more_records) noexcept no
     return 0
 
 
+cdef inline void _add(Store *store, Ring *ring, uint64_t time_ns, uint32_t size) noexcept nogil:
+    """Index a record, for which there is room, and whose bytes stand behind those of the others."""
+    cdef RecordIndex *entry = store.index + store.count
+    entry.time_ns = time_ns
+    entry.offset_bytes = <uint32_t>store.used
+    entry.size_bytes = size
+    entry.sequence = store.sequence
+    entry.cpu = ring.cpu
+    entry.map = ring.map
+    if store.count and time_ns < (entry - 1).time_ns:
+        store.unsorted = True
+    store.used += (size + 7) & ~<uint32_t>7
+    store.count += 1
+    store.sequence += 1
+    ring.received += 1
+
+
 cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept nogil:
     """Sorts the index by time, arrival breaking ties; -1 when there is no memory.
 
@@ -45,6 +78,8 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
     cdef size_t *starts = NULL
     cdef void *memory
 
+    if not store.unsorted:
+        return 0
     first = 0
     for number in range(1, count):
         if source[number].time_ns < source[number - 1].time_ns:
@@ -58,8 +93,6 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
             starts[runs] = first
             runs += 1
             first = number
-    if runs == 0:
-        return 0
     starts[runs] = first
     runs += 1
     starts[runs] = count
@@ -97,6 +130,7 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
         spare[0] = store.index
         store.index = source
         spare_room[0], store.index_room = store.index_room, spare_room[0]
+    store.unsorted = False
     return 0
 
 

@@ -1,21 +1,5 @@
 # What a ring holds, moved into a store: of a perf event array, and of a BPF ring buffer. _core.pyx includes it.
 
-cdef struct Ring:             # a CPU's ring of a perf event array, or a BPF ring buffer
-    perf_event_mmap_page *page    # NULL for a BPF ring buffer
-    uint64_t *consumer        # a BPF ring buffer's positions: ours,
-    uint64_t *producer        # and the kernel's
-    char *data                # there mapped twice in a row: no record goes round the end
-    uint64_t size             # of data, a power of two
-    int fd
-    int16_t cpu
-    uint16_t map
-    int64_t time_offset       # in a BPF ring buffer's records, of their boot time; -1 where they have none
-    uint64_t newest_ns        # of what came out of a BPF ring buffer
-    uint64_t received
-    uint64_t lost_records     # sum of the PERF_RECORD_LOST seen
-    uint64_t malformed        # records that can't be what the kernel meant to write
-
-
 cdef int _consume(Ring *ring, Store *store) noexcept nogil:
     """Moves a ring's records into the store; -1 when there is no memory.
 
@@ -30,7 +14,6 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
     cdef uint64_t at, first, latest, time_ns
     cdef uint32_t length, size
     cdef perf_event_header *header
-    cdef RecordIndex *entry
 
     if waiting == 0:
         return 0
@@ -60,22 +43,12 @@ cdef int _consume(Ring *ring, Store *store) noexcept nogil:
                 if size > length - 20 or time_ns > latest:
                     ring.malformed += 1
                 else:
-                    entry = store.index + store.count
-                    entry.time_ns = time_ns
-                    entry.offset_bytes = <uint32_t>store.used
-                    entry.size_bytes = size
-                    entry.sequence = store.sequence
-                    entry.cpu = ring.cpu
-                    entry.map = ring.map
                     at = (at + 20) & mask
                     first = min(ring.size - at, <uint64_t>size)
                     memcpy(store.data + store.used, ring.data + at, first)
                     if first < size:
                         memcpy(store.data + store.used + first, ring.data, size - first)
-                    store.used += (size + 7) & ~<uint32_t>7
-                    store.count += 1
-                    store.sequence += 1
-                    ring.received += 1
+                    _add(store, ring, time_ns, size)
         elif header.type == PERF_RECORD_LOST:
             if length >= 24:
                 # header, u64 id, u64 how many
@@ -96,7 +69,6 @@ cdef int _consume_buffer(Ring *ring, Store *store, uint64_t begun_ns) noexcept n
     cdef uint64_t length, latest, time_ns
     cdef uint32_t size
     cdef char *record
-    cdef RecordIndex *entry
     cdef int result = 0
 
     if waiting == 0:
@@ -129,18 +101,8 @@ cdef int _consume_buffer(Ring *ring, Store *store, uint64_t begun_ns) noexcept n
             if ring.time_offset >= 0 and ring.time_offset + 8 <= size:
                 memcpy(&time_ns, record + 8 + ring.time_offset, 8)
             ring.newest_ns = max(ring.newest_ns, min(time_ns, latest))
-            entry = store.index + store.count
-            entry.time_ns = ring.newest_ns
-            entry.offset_bytes = <uint32_t>store.used
-            entry.size_bytes = size
-            entry.sequence = store.sequence
-            entry.cpu = ring.cpu
-            entry.map = ring.map
             memcpy(store.data + store.used, record + 8, size)
-            store.used += (size + 7) & ~<uint32_t>7
-            store.count += 1
-            store.sequence += 1
-            ring.received += 1
+            _add(store, ring, ring.newest_ns, size)
         tail += length
     __atomic_store_n(ring.consumer, tail, __ATOMIC_RELEASE)
     return result

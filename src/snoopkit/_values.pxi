@@ -1,8 +1,19 @@
 # Numbers and text out of a record's bytes. _decode.pyx includes it.
 
-cdef inline void set_item(object result, Py_ssize_t i, object value):
+cdef inline void set_item(object result, Py_ssize_t i, object value) noexcept:
     Py_INCREF(value)
     PyTuple_SET_ITEM(result, i, value)
+
+
+cdef inline int set_number(object result, Py_ssize_t i, Step *step, uint64_t number) except -1:
+    """The object that the step made last, if it was of the same number."""
+    cdef PyObject *made
+    if step.last == NULL or step.number != number:
+        made = PyLong_FromLongLong(<int64_t> number) if step.op == SIGNED else PyLong_FromUnsignedLongLong(number)
+        Py_XDECREF(step.last)
+        step.last, step.number = made, number
+    set_item(result, i, <object> step.last)
+    return 0
 
 
 cdef inline uint64_t unsigned(const uint8_t *at, uint32_t size, bint big) noexcept:
@@ -111,6 +122,26 @@ cdef inline object text(const uint8_t *at, Py_ssize_t size, bint as_bytes):
     if size <= SHORT:
         return short_text(at, size)
     return PyUnicode_DecodeUTF8(<const char *> at, size, "surrogateescape")
+
+
+cdef inline void end_text(char *at, Py_ssize_t size) noexcept:
+    """Zero behind the first NUL, eight bytes at a time."""
+    cdef uint64_t word, zeros
+    cdef void *end
+    while size >= 8 and not HOST_IS_BIG:
+        memcpy(&word, at, 8)
+        # The lowest of these bits, if any, is the highest of the first zero byte's.
+        zeros = (word - <uint64_t> 0x0101010101010101) & ~word & <uint64_t> 0x8080808080808080
+        if zeros:
+            word &= ((zeros & -zeros) >> 7) - 1
+            memcpy(at, &word, 8)
+            memset(at + 8, 0, size - 8)
+            return
+        at += 8
+        size -= 8
+    end = memchr(at, 0, size)
+    if end != NULL:
+        memset(end, 0, at + size - <char *> end)
 
 
 cdef list strings(const uint8_t *at, Py_ssize_t size, bint as_bytes):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["Batch"]
 
 INDEX_BYTES = 24  # of a record's entry in the index
-CHUNK = 2000  # events decoded at a time: objects made in larger lots cost twice as much each
 
 
 class Batch:
@@ -25,7 +24,7 @@ class Batch:
     notices of what became known to be missing with it.
     """
 
-    __slots__ = ("_count", "_counted", "_data", "_decoder", "_index", "losses")
+    __slots__ = ("_count", "_data", "_decoder", "_index", "_undecodable", "losses")
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class Batch:
         self._index = index
         self._decoder = decoder
         self._count = count_undecodable
-        self._counted = 0
+        self._undecodable = 0  # how many were found to be that
 
     def __len__(self) -> int:
         return len(self._index) // INDEX_BYTES
@@ -56,14 +55,12 @@ class Batch:
         What else is missing stands in `losses`.
         """
         before = self._decoder.undecodable
-        found: list[Any] = []
-        for start in range(0, len(self), CHUNK):
-            found += self._decoder.events(self._data, self._index, start, start + CHUNK)
+        found: list[Any] = self._decoder.events(self._data, self._index)
         if self._decoder.undecodable != before:
             bad = sum(isinstance(event, Lost) for event in found)
-            if bad > self._counted:  # once, however often the batch is decoded
-                self._count(bad - self._counted)
-                self._counted = bad
+            if bad > self._undecodable:  # once, however often the batch is decoded
+                self._count(bad - self._undecodable)
+                self._undecodable = bad
         return found
 
     def to_numpy(self, struct: str | None = None, *, stamps: bool = False) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ._decode import Decoder, EventProgram
+    from ._decode import Block, Decoder, EventProgram
     from .layout import CType, Member
     from .plans import Forms
 
@@ -60,6 +60,8 @@ def numpy_array(
         program.columns = (forms, forms.struct(layout), _texts(layout), [*_bit_fields(layout)])
     forms, dtype, texts, bit_fields = program.columns
     np = forms.np
+    if dtype.itemsize and not bit_fields and not stamps:
+        return np.frombuffer(decoder.rows(data, index, programs, texts, stamps=False)[0], dtype)
     rows, entries, _ = decoder.rows(data, index, programs, texts)
     count = len(entries) // INDEX_BYTES
     found = np.frombuffer(rows, np.uint8).reshape(count, dtype.itemsize)
@@ -67,7 +69,7 @@ def numpy_array(
     if stamps:
         more += forms.stamps(entries)
     if not more:
-        return np.frombuffer(rows, dtype) if dtype.itemsize else np.zeros(count, dtype)
+        return np.zeros(count, dtype)
     names = [*dtype.names]
     formats = [dtype[name] for name in names]
     offsets = [dtype.fields[name][1] for name in names]
@@ -234,7 +236,7 @@ class _Numpy:
             return self.np.dtype(pair if self.byteorder == "little" else pair[::-1])
         return self.np.dtype(f"{self.order}{sign}{size}")
 
-    def stamps(self, entries: bytearray) -> list[tuple[str, Any]]:
+    def stamps(self, entries: Block) -> list[tuple[str, Any]]:
         """What the index says of each record."""
         np = self.np
         table = np.frombuffer(entries, np.uint8).reshape(-1, INDEX_BYTES)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from snoopkit import _decode, events, layout
 from snoopkit.columns import arrow_batch, numpy_array, numpy_dtype
@@ -254,3 +255,32 @@ def test_text_columns_outside_their_struct_are_refused() -> None:
         decoder.rows(*batch(*RECORDS), programs, ((70, 3),))
     with pytest.raises(TypeError):
         decoder.rows(*batch(*RECORDS), ("no program",))
+
+
+@given(st.integers(0, 3), st.binary(max_size=30))
+def test_texts_end_at_their_first_nul(before: int, text: bytes) -> None:
+    whole = layout.StructType(
+        "text",
+        before + len(text),
+        (Member("octets", 0, array(U8, before)), Member("text", before, array(CHAR, len(text)))),
+    )
+    found = numpy_array(make(whole), *batch(b"\1" * before + text))
+    ended = text.split(b"\0")[0].ljust(len(text), b"\0")
+    assert found.tobytes() == b"\1" * before + ended * bool(before + len(text))
+
+
+def test_arrays_keep_their_memory_while_others_come_and_go() -> None:
+    decoder = make(PAIR)
+
+    def lot(number: int) -> Any:
+        return numpy_array(decoder, *batch(*[struct.pack("<I4x", number)] * (1 + 7 * number)))
+
+    kept = [lot(number) for number in range(20)]
+    for number in range(40, 0, -1):
+        lot(number)
+        kept[number % 20]["b"] = number
+    assert [set(array["a"].tolist()) for array in kept] == [{number} for number in range(20)]
+    assert [set(array["b"].ravel().tolist()) for array in kept] == [
+        {20},
+        *[{number} for number in range(1, 20)],
+    ]

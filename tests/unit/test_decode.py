@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import shlex
 import struct
@@ -233,3 +234,34 @@ def test_quoting_spells_out_what_is_unsafe() -> None:
     assert _decode.quote(["ls", "a b", "", "it's", "\x1b[31m", "\udcff", "\u202e", "\x85"]) == (
         r"ls 'a b' '' 'it'\''s' '\x1b[31m' '\xff' '\u{202e}' '\u{85}'"
     )
+
+
+def test_numbers_that_come_again_and_others() -> None:
+    numbers = [0, 300, 300, 2**63, 2**63, 2**64 - 1, 5, 300]
+    source = layout.StructType(
+        "numbers",
+        24,
+        members(
+            ("unsigned", 0, layout.IntType("u64", 8, signed=False, is_bool=False, is_char=False)),
+            ("signed", 8, layout.IntType("s64", 8, signed=True, is_bool=False, is_char=False)),
+            (
+                "list",
+                16,
+                layout.ArrayType(
+                    "s32[2]", layout.IntType("int", 4, signed=True, is_bool=False, is_char=False), 2
+                ),
+            ),
+        ),
+    )
+    plan = plans.event_plan(source)
+    made = _decode.EventProgram(
+        plan, False, _make_class(Event, "numbers", ("unsigned", "signed", "list"), HIDDEN), nested_class
+    )
+    found = _decode.Decoder([("events", None, {None: made})], False, Lost)
+    records = [struct.pack("<QQii", number, number, -number % 7, 7) for number in numbers]
+    got = found.events(*batch(*records))
+    signed = [number - (number >> 63 << 64) for number in numbers]
+    assert [(one.unsigned, one.signed, one.list) for one in got] == [
+        (number, plain, [-number % 7, 7]) for number, plain in zip(numbers, signed, strict=True)
+    ]
+    assert all(map(gc.is_tracked, got)), "a cycle could go through the list"
