@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .identity import Container
 
     Signature = tuple[int, int, int]
+    # One's pid; and its arguments, if it is one that tells by them.
+    Monitor = tuple[int, list[str] | None]
     # A file, what reads a name there, and whose runtime's it is; None where several have it in common.
     Place = tuple[str, Callable[[str, str], str | None], str | None]
 
@@ -74,6 +76,8 @@ class Containers:
         self._root = root
         self._known: dict[str, _Known] = {}
         self._lists: dict[str, tuple[Signature | None, dict[str, str]]] = {}
+        self._monitors: list[Monitor] = []
+        self._monitors_due = 0.0
 
     def of(self, *paths: Sequence[str]) -> Container | None:
         """`id`, `runtime` and `name` of the container that one of the groups' paths tells of, as `identity.container`
@@ -134,7 +138,7 @@ class Containers:
                 known.source, known.signature = path, signature
                 return
         if known.name is None:
-            known.name = _told_to_monitor(id)
+            known.name = self._told_to_monitor(id)
         if known.name is None:
             known.due = now + known.retry_seconds
             known.retry_seconds = min(2 * known.retry_seconds, _MAX_RETRY_SECONDS)
@@ -155,7 +159,7 @@ class Containers:
             for namespace in _folders(root + tasks):
                 yield from _of_bundle(f"{root}{tasks}/{namespace}/{id}/config.json", root)
         # Elsewhere: who stays with the container knows.
-        for pid, argv in _monitors():
+        for pid, argv in self._who_stays():
             own_root = f"/proc/{pid}/root"
             if argv is None:
                 yield from _of_bundle(f"/proc/{pid}/cwd/../{id}/config.json", own_root)
@@ -163,6 +167,20 @@ class Containers:
                 folder = bundle.removesuffix(f"/{id}/userdata")
                 for name in _LISTS:
                     yield f"{own_root}{folder}/{name}", self._in_list, None
+
+    def _who_stays(self) -> list[Monitor]:
+        """The monitors, looked for during a tenth of the time at most: whoever asks has events to read."""
+        if self._monitors_due <= (began := monotonic()):
+            self._monitors = list(_monitors())
+            self._monitors_due = began + 10 * (monotonic() - began)
+        return self._monitors
+
+    def _told_to_monitor(self, id: str) -> str | None:
+        """As Podman told it to the one that stays with the container, at its start."""
+        for _, argv in self._who_stays():
+            if argv is not None and _after(argv, "-c") == id:
+                return _checked(_after(argv, "-n"))
+        return None
 
     def _in_list(self, path: str, id: str) -> str | None:
         """From a list of the library that Podman, Buildah and CRI-O have in common."""
@@ -222,16 +240,7 @@ def _of_bundle(path: str, root: str) -> Iterator[Place]:
             yield f"{root}{os.path.dirname(source)}/config.v2.json", _in_docker, "docker"
 
 
-def _told_to_monitor(id: str) -> str | None:
-    """As Podman told it to the one that stays with the container, at its start."""
-    for _, argv in _monitors():
-        if argv is not None and _after(argv, "-c") == id:
-            return _checked(_after(argv, "-n"))
-    return None
-
-
-def _monitors() -> Iterator[tuple[int, list[str] | None]]:
-    """Each one's pid; and the arguments of those that tell by them."""
+def _monitors() -> Iterator[Monitor]:
     for process in processes():
         if process.comm == _SHIM:
             yield process.pid, None

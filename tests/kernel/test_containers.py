@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.own_root, pytest.mark.heavy]
 
 ENGINES = ["podman", *(["docker"] if shutil.which("dockerd") else [])]
 SECONDS = 60
+# For what else the machine does in seconds.
+ROOM: dict[str, Any] = {"buffer_bytes": 16 << 20}
 
 
 class Engine:
@@ -172,7 +174,7 @@ def test_one_that_runs_by_its_name(engine: Engine, container: Callable[[str], st
         shlex.join([*engine.command, "exec", name, "/leaf", marker, name, "exit", "3"])
         for name in ("snooptest-web", "snooptest-other")
     )
-    options = {"where": 'container.name == "snooptest-web"'}
+    options = ROOM | {"where": 'container.name == "snooptest-web"'}
     events, _ = watch("sh", "-c", script, status=3, options=options)
     (event,) = ran(events, marker)
     assert event.argv is not None and event.argv[2] == "snooptest-web"
@@ -181,7 +183,16 @@ def test_one_that_runs_by_its_name(engine: Engine, container: Callable[[str], st
 
 
 def test_one_that_is_there_only_later(engine: Engine, marker: str, tmp_path: Path) -> None:
-    command = Command("--json", "--columns", "all", "--container", "snooptest-later", output=tmp_path / "out")
+    command = Command(
+        "--json",
+        "--columns",
+        "all",
+        "--buffer-size",
+        "16M",
+        "--container",
+        "snooptest-later",
+        output=tmp_path / "out",
+    )
     for name in ("snooptest-late", "snooptest-later"):
         engine.run(name, "--rm", "/leaf", marker, name, "exit", "0")
     data, messages = command.end()
@@ -204,14 +215,14 @@ def test_one_that_gets_another_name(engine: Engine, container: Callable[[str], s
         [*execute, "exit", "0"],
     ]
     script = " && ".join(shlex.join(step) for step in steps)
-    events, _ = watch("sh", "-c", script, options={"columns": ["container"]})
+    events, _ = watch("sh", "-c", script, options=ROOM | {"columns": ["container"]})
     names = [event.container["name"] for event in ran(events, marker) if event.container]
     assert names == ["snooptest-before", "snooptest-after"]
 
 
 def test_who_was_there_before(engine: Engine, container: Callable[[str], str]) -> None:
     id = container("snooptest-there")
-    options = {"existing": True, "where": 'container.name == "snooptest-there" and type == existing'}
+    options = ROOM | {"existing": True, "where": 'container.name == "snooptest-there" and type == existing'}
     events, _ = watch("true", options=options)
     assert [event.argv for event in events] == [["/leaf", "sleep", "600000"]]
     assert events[0].container == {"id": id, "runtime": engine.runtime, "name": "snooptest-there"}
