@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-__all__ = ["COLUMNS", "GROUPS", "ProcessEvent", "signal_name"]
+__all__ = ["COLUMNS", "GROUPS", "LISTS", "ProcessEvent", "signal_name"]
 
 GROUPS = {
     "with_cgroups": frozenset({"cgroup", "container"}),
@@ -20,6 +20,14 @@ GROUPS = {
     "with_capabilities": frozenset({"capabilities"}),
 }
 """Keys that cost more, by the package's option that has them collected."""
+
+LISTS = (
+    ("list_commands_more", "iter.s/task"),
+    ("list_commands", "iter.s/task"),
+    ("list_processes", "iter/task"),
+)
+"""The package's programs that tell who lives, the better one first, and what each is. The first is for the package's
+options alone."""
 
 _EVERY_LINE = ("type", "time", "boottime_ns", "cpu")
 _PROCESS = (

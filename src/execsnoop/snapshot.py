@@ -8,7 +8,7 @@ import snoopkit
 from snoopkit.render import WallClock
 
 from .identity import path
-from .model import GROUPS, ProcessEvent
+from .model import GROUPS, LISTS, ProcessEvent
 from .processes import Command
 from .procfs import TICK_NS, Numbers, find, has_whole_groups, processes, title
 from .records import Records, whole_argv
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .processes import Identity, Processes
     from .procfs import Process
 
-__all__ = ["LISTS", "Listing", "Snapshot", "look"]
+__all__ = ["Listing", "Snapshot", "look"]
 
 # header.flags of execsnoop.h
 _ARGV_TRUNCATED = 0x01
@@ -34,14 +34,6 @@ _ARGV_IS_TITLE = 0x2000
 _FORKED_ONLY = 0x4000
 _PATHS_RACED = 0x8000
 _PATHS = (("exe", 0x200), ("cwd", 0x400))  # and the flags for those that are truncated
-
-LISTS = (
-    ("list_commands_more", "iter.s/task"),
-    ("list_commands", "iter.s/task"),
-    ("list_processes", "iter/task"),
-)
-"""The package's programs that tell who lives, the better one first, and what each is. The first is for the package's
-options alone."""
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _NO_AUDIT_ID = 0xFFFFFFFF

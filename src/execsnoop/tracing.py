@@ -7,9 +7,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic, sleep
 
 import snoopkit
 
-from .model import GROUPS
-from .snapshot import LISTS, Listing, Snapshot, look
-from .stream import Stream
+from .model import GROUPS, LISTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from .following import Following
     from .model import ProcessEvent
     from .redact.redactor import Redactor
+    from .snapshot import Snapshot
 else:
     from _collections import deque  # collections imports seven more modules
 
@@ -102,9 +101,9 @@ def _run_with_list(
     more: bool,
     must: bool,
     **how: Any,
-) -> tuple[snoopkit.Snoop, Listing | None]:
-    """Also who lives, unless this kernel refuses to list them; `must` makes that refusal an error. `more`: with what
-    the options ask for."""
+) -> tuple[snoopkit.Snoop, str | None]:
+    """Also which of LISTS it has, unless this kernel refuses to list processes; `must` makes that refusal an error.
+    `more`: with what the options ask for."""
     refusal: snoopkit.LoadError | snoopkit.UnsupportedError | None = None
     for program, section in LISTS if more else LISTS[1:]:
         if snoopkit.supports(section):
@@ -115,7 +114,7 @@ def _run_with_list(
                     raise
                 refusal = error
             else:
-                return snoop, Listing(snoop, program)
+                return snoop, program
     if must:
         raise refusal or snoopkit.UnsupportedError(
             "follow: this kernel has no iterators over processes", feature="iter/task"
@@ -226,7 +225,12 @@ class Trace:
         options = {**groups, **decided}
         how = {"buffer_bytes": buffer_bytes, "transport": transport}
         more = existing and any(groups.values())
-        self._snoop, listing = _run_with_list(package, hooks, options, more=more, must=follows, **how)
+        self._snoop, list_program = _run_with_list(package, hooks, options, more=more, must=follows, **how)
+        # Only now: until the first events are old enough to be given there is time for the rest.
+        from .snapshot import Listing, Snapshot, look
+        from .stream import Stream
+
+        listing = Listing(self._snoop, list_program) if list_program is not None else None
         self._accounts = _Accounts(self._snoop)
         containers = _containers(groups)
         self._stream = Stream(

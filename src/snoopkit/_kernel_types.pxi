@@ -49,18 +49,17 @@ cdef struct Types:
     uint32_t type_count
 
 
-cdef size_t _record_words(uint32_t info) noexcept nogil:
+# Words of a record by kind, 0 for one that isn't known; and those that each of its parts has.
+cdef uint8_t _FIXED[32], _EACH[32]
+for _kind, (_fixed, _each) in enumerate(zip((0, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3),
+                                            (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3))):
+    _FIXED[_kind], _EACH[_kind] = _fixed, _each
+
+
+cdef inline size_t _record_words(uint32_t info) noexcept nogil:
     """How long a type's record is; 0 for a kind that isn't known."""
-    cdef uint32_t kind = info >> 24 & 31, parts = info & 0xffff
-    if kind in (KIND_STRUCT, KIND_UNION, KIND_DATASEC, KIND_ENUM64):
-        return 3 + 3 * parts
-    if kind in (KIND_ENUM, KIND_FUNC_PROTO):
-        return 3 + 2 * parts
-    if kind == KIND_ARRAY:
-        return 6
-    if kind in (KIND_INT, KIND_VAR, KIND_DECL_TAG):
-        return 4
-    return 3 if 0 < kind < KIND_DECL_TAG or kind == KIND_TYPE_TAG else 0
+    cdef uint32_t kind = info >> 24 & 31
+    return _FIXED[kind] + <size_t>_EACH[kind] * (info & 0xffff)
 
 
 cdef int _append(Words *to, uint32_t word) noexcept nogil:
@@ -87,18 +86,28 @@ cdef size_t _essential_length(const char *name, size_t length) noexcept nogil:
     return length
 
 
+cdef inline uint8_t _first_two(const char *name) noexcept nogil:
+    return <uint8_t>(<uint8_t>name[0] * 31 + <uint8_t>name[1])
+
+
 cdef int _find_types(
         Types *types, const Wanted *wanted, uint32_t first_exact, uint32_t wanted_count, Words *found,
         Words *found_exact) noexcept nogil:
     """Notes where each type is, and (name, id) of each struct, union and enum that is called as one of those wanted; of
     the last of these, from `first_exact` on, of functions and typedefs."""
-    cdef unsigned char begins[256]
+    cdef uint8_t begins[256], begins_exact[256]    # by the first two bytes, not all of them
     cdef size_t at = 0, words, length
     cdef uint32_t number = 1, info, kind, offset, one
     cdef const char *name
     memset(begins, 0, sizeof(begins))
+    memset(begins_exact, 0, sizeof(begins_exact))
     for one in range(wanted_count):
-        begins[<unsigned char>wanted[one].name[0]] = 1
+        if one < first_exact:
+            begins[_first_two(wanted[one].name)] = 1
+            if wanted[one].length == 1:     # then a flavour's second byte is another
+                memset(begins, 1, sizeof(begins))
+        else:
+            begins_exact[_first_two(wanted[one].name)] = 1
     while at + 3 <= types.word_count:
         info = types.words[at + 1]
         words = _record_words(info)
@@ -111,7 +120,7 @@ cdef int _find_types(
             if offset >= types.strings_size:
                 return NOT_SOUND
             name = types.strings + offset
-            if begins[<unsigned char>name[0]]:
+            if begins[_first_two(name)]:
                 length = _essential_length(name, strlen(name))
                 for one in range(wanted_count):
                     if length == wanted[one].length and memcmp(name, wanted[one].name, length) == 0:
@@ -121,7 +130,7 @@ cdef int _find_types(
             if offset >= types.strings_size:
                 return NOT_SOUND
             name = types.strings + offset
-            if begins[<unsigned char>name[0]]:
+            if begins_exact[_first_two(name)]:
                 for one in range(first_exact, wanted_count):
                     if strcmp(name, wanted[one].name) == 0:
                         if _append(found_exact, one) < 0 or _append(found_exact, number) < 0:

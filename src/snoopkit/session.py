@@ -133,9 +133,6 @@ class Snoop:
         # Who reads now: a thread, or a task that waits in its loop.
         self._reader_thread = 0
         self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
-        self._decoder, self._event_types = events.decoder(
-            self.package, [*self.package.events, *self.package.iterators], **self._forms
-        )
         try:
             where = targets.of_package(self.package, attach, interface=interface, cgroup=cgroup, pid=pid)
             self._object = self._load(
@@ -149,6 +146,10 @@ class Snoop:
             )
             self._transport = transports.open(self._object, self.package, buffer_bytes)
             self._links = attaching.attach_all(self._object, where)
+            # Now that the kernel has no more to do: what happens meanwhile is in the rings.
+            self._decoder, self._event_types = events.decoder(
+                self.package, [*self.package.events, *self.package.iterators], **self._forms
+            )
         except BaseException:
             self.close()
             raise
