@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from kernel.watching import Command, marker, of, one, programs, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from execsnoop import ProcessEvent
 
@@ -203,6 +203,29 @@ def test_whatever_they_run(
             pid for pid in crowd if "fork" in crowd[pid]
         ]
     assert {event.exit_code for pid, event in ends.items() if pid in crowd} == {5}
+
+
+@FORCES
+def test_files_are_not_read(
+    programs: dict[str, str],
+    marker: str,
+    monkeypatch: pytest.MonkeyPatch,
+    force: Callable[[pytest.MonkeyPatch], None] | None,
+) -> None:
+    """One that is in user space could let us wait for ever: the kernel's own /proc doesn't either."""
+    if force is not None:
+        force(monkeypatch)
+    command = [programs["older"], "file", marker, "x" * 4096]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready %d\n" % process.pid
+        assert Path(f"/proc/{process.pid}/cmdline").read_bytes() == b""
+        with execsnoop.trace() as trace:
+            process.terminate()
+            process.wait(30)
+            events = [event for lot in trace.finish() for event in lot]
+    end = one([event for event in events if event.type == "exit" and event.pid == process.pid])
+    assert end.argv is None and end.incomplete == {"argv": "unreadable"}
+    assert end.exit_code == 5
 
 
 def test_empty_arguments_at_the_end_are_no_title(programs: dict[str, str], marker: str) -> None:

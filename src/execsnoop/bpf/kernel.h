@@ -84,6 +84,14 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 
+struct vm_operations_struct;
+
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	const struct vm_operations_struct *vm_ops;
+};
+
 struct file;
 
 struct mm_struct {

@@ -49,28 +49,47 @@ static __always_inline _Bool list(struct listed_process *process, __u64 *used,
 	return 1;
 }
 
+struct arguments_area {
+	__u64 start, end, stack;
+	__u64 is_plain, has_stack;
+};
+
+static long look_at_area(struct task_struct *task, struct vm_area_struct *area,
+			 struct arguments_area *wanted)
+{
+	__u64 end = BPF_CORE_READ(area, vm_end);
+
+	wanted->is_plain = !BPF_CORE_READ(area, vm_ops) && wanted->end <= end;
+	wanted->has_stack = BPF_CORE_READ(area, vm_start) <= wanted->stack && wanted->stack < end;
+	return 0;
+}
+
 /* From the memory of a process that does meanwhile what it likes; `trusted` is the same task as the
- * verifier wants it. Returns how many bytes of the tail are in use.
+ * verifier wants it. Only memory that no file stands behind is read, as the kernel does it for /proc:
+ * a file system in user space could let us wait for ever. Returns how many bytes of the tail are in
+ * use.
  */
 static __always_inline __u32 add_listed_argv(struct listed_process *process, struct task_struct *task,
 					     struct task_struct *trusted, __u32 offset_bytes)
 {
 	__u32 room_bytes = LISTED_TAIL_LIMIT_BYTES - offset_bytes;
 	struct mm_struct *mm = task->mm;
-	unsigned long start, end, size_bytes;
+	struct arguments_area area = {};
+	unsigned long size_bytes;
 
-	if (!mm) {
-		process->header.flags |= ARGV_UNREADABLE;
+	process->header.flags |= ARGV_UNREADABLE;
+	if (!mm)
 		return offset_bytes;
-	}
-	start = mm->arg_start;
-	end = mm->arg_end;
-	if (end <= start) {
-		process->header.flags |= ARGV_UNREADABLE;
+	area.start = mm->arg_start;
+	area.end = mm->arg_end;
+	area.stack = mm->start_stack;
+	if (area.end <= area.start)
 		return offset_bytes;
-	}
-	size_bytes = end - start;
+	size_bytes = area.end - area.start;
 	process->argv_size_bytes = size_bytes;
+	bpf_find_vma(trusted, area.start, look_at_area, &area, 0);
+	if (!area.is_plain)
+		return offset_bytes;
 	if (size_bytes > room_bytes) {
 		process->header.flags |= ARGV_TRUNCATED;
 		size_bytes = room_bytes;
@@ -79,23 +98,22 @@ static __always_inline __u32 add_listed_argv(struct listed_process *process, str
 	if (offset_bytes >= TEXT_CAPACITY_BYTES)
 		return 0;
 	barrier_var(size_bytes);
-	if (size_bytes > LISTED_TAIL_LIMIT_BYTES)
+	if (!size_bytes || size_bytes > LISTED_TAIL_LIMIT_BYTES)
 		return 0;
 	/* The kernel put their number at the new stack's end, and hardly anybody writes there. */
-	bpf_copy_from_user_task(&process->argc, sizeof(process->argc),
-				(const void *)mm->start_stack, trusted, 0);
-	if (bpf_copy_from_user_task(process->tail + offset_bytes, size_bytes, (const void *)start,
-				    trusted, 0)) {
-		process->header.flags |= ARGV_UNREADABLE;
+	if (area.has_stack)
+		bpf_copy_from_user_task(&process->argc, sizeof(process->argc),
+					(const void *)area.stack, trusted, 0);
+	if (bpf_copy_from_user_task(process->tail + offset_bytes, size_bytes,
+				    (const void *)area.start, trusted, 0))
 		return offset_bytes;
-	}
-	if (task->mm != mm || mm->arg_start != start || mm->arg_end != end) {
+	process->header.flags &= ~ARGV_UNREADABLE;
+	if (task->mm != mm || mm->arg_start != area.start || mm->arg_end != area.end) {
 		process->header.flags |= ARGV_RACED;
 		return offset_bytes;
 	}
 	process->argv_captured_bytes = size_bytes;
-	if (!(process->header.flags & ARGV_TRUNCATED) && size_bytes &&
-	    process->tail[offset_bytes + size_bytes - 1])
+	if (!(process->header.flags & ARGV_TRUNCATED) && process->tail[offset_bytes + size_bytes - 1])
 		process->header.flags |= ARGV_IS_TITLE;
 	return offset_bytes + size_bytes;
 }

@@ -1,7 +1,8 @@
 /* older MODE [ARGUMENT …]: says "ready" when it is as MODE wants it, and ends with 5 at SIGTERM.
  *
  * wait: as it began. title COUNT: so many t stand where its arguments were, and what is left there is empty,
- * or they go on into the environment. leader-first: the first thread has ended. fork: its child says ready, and
+ * or they go on into the environment. leader-first: the first thread has ended. file: its
+ * arguments stand in a file that is mapped there. fork: its child says ready, and
  * its own pid; the parent waits for that.
  */
 #define _GNU_SOURCE
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +62,21 @@ static void set_title(int argc, char **argv, size_t count)
 	start[count] = 0;
 }
 
+/* In a thread, so that nothing of its own stands on the pages that are replaced. */
+static void *map_file(void *first)
+{
+	size_t page = sysconf(_SC_PAGESIZE), size = 2 * page;
+	char *start = (char *)((size_t)first & -page);
+	int file = memfd_create("arguments", 0);
+
+	usleep(10000);
+	if (write(file, start, size) != size ||
+	    mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
+		_exit(126);
+	ready();
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread;
@@ -72,6 +89,12 @@ int main(int argc, char **argv)
 		if (pthread_create(&thread, NULL, outlive, NULL))
 			return 126;
 		syscall(SYS_exit, 3);
+	}
+	if (argc > 1 && !strcmp(argv[1], "file")) {
+		if (pthread_create(&thread, NULL, map_file, argv[0]))
+			return 126;
+		for (;;)
+			pause();
 	}
 	if (argc > 1 && !strcmp(argv[1], "fork") && fork()) {
 		wait(&status);
