@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 REQUIRE_KERNEL = os.environ.get("SNOOPKIT_REQUIRE_KERNEL") == "1"
 
+# Under nohup, or behind a shell's "&", these are ignored; a program can't be tested for them by who inherits that.
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")

@@ -283,12 +283,12 @@ def running(script: str, *options: str, **how: Any) -> Iterator[subprocess.Popen
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "INT", "QUIT"])
 def test_signals_are_passed_on(name: str) -> None:
-    script = f"trap 'echo got; exit 5' {name}; echo ready; while :; do sleep 0.05; done"
+    script = f"trap 'echo got; exit 5' {name}; echo ready; while [ $((n += 1)) -lt 600 ]; do sleep 0.05; done"
     with running(script) as process:
         process.send_signal(signal.Signals[f"SIG{name}"])
         output, _ = process.communicate(timeout=30)
