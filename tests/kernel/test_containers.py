@@ -74,7 +74,11 @@ class Podman(Engine):
     def __init__(self, folder: Path, group: str, root: Path) -> None:
         super().__init__(folder, group, root)
         places = {"root": folder / "storage", "runroot": folder / "run", "tmpdir": folder / "tmp"}
-        self.command = ["podman", *(f"--{name}={path}" for name, path in places.items())]
+        # Its locks would else be the machine's.
+        settings = folder / "containers.conf"
+        settings.write_text('[engine]\nlock_type = "file"\n')
+        self.command = ["env", f"CONTAINERS_CONF={settings}", "podman"]
+        self.command += [f"--{name}={path}" for name, path in places.items()]
         self.command += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]
         self.command += ["--events-backend=none"]
 
