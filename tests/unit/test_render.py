@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import termios
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from snoopkit import layout, plans
 from snoopkit._decode import EventProgram
 from snoopkit.events import Event, Lost, _make_class, nested_class
-from snoopkit.render import Csv, JsonLines, Output, Table, WallClock
+from snoopkit.render import Csv, JsonLines, Output, Screen, Table, WallClock
 from snoopkit.render.eunomia import EunomiaJson, EunomiaText
 
 S32 = layout.IntType("int", 4, signed=True, is_bool=False, is_char=False)
@@ -107,6 +108,55 @@ def test_table_columns_stand_under_their_headings() -> None:
         "          1 ab cd            true\n",
         "    4194304 ab cd            true\n",
     ]
+
+
+WIDE = struct("event", ("n", U64), ("path", text(64)), ("m", U64), ("comm", text(16)))
+
+
+def cells_under(header: str, row: str) -> list[str]:
+    """What stands under N, PATH, M and COMM, by where these stand."""
+    ends = [header.index(" N ") + 2, header.index("PATH"), header.index(" M ") + 2, header.index("COMM")]
+    places = [slice(ends[0] - 20, ends[0]), slice(ends[1], ends[2] - 20), slice(ends[2] - 20, ends[2])]
+    return [row[place].strip() for place in places] + [row[ends[3] :]]
+
+
+def test_a_wide_value_pushes_nothing_in_a_file() -> None:
+    fake = Fake(WIDE)
+    writer = Table(fake.package)
+    header = writer.header().decode().rstrip()
+    for n in (1, (1 << 64) - 1):
+        row = writer.row(fake.event("event", n, "x" * 40, n, "comm")).decode().rstrip()
+        assert cells_under(header, row) == [str(n), "x" * 40, str(n), "comm"]
+    long = writer.row(fake.event("event", 1, "x" * 55, 2, "comm")).decode().rstrip()
+    assert "x" * 55 + " " in long  # not cut; it takes the spaces of the number behind it
+    assert long[header.index(" M ") :].split() == ["2", "comm"]
+    assert long.endswith("comm") and long.index("comm") == header.index("COMM")
+
+
+def test_a_terminal_cuts_texts_and_widens_for_numbers() -> None:
+    fake = Fake(WIDE)
+    leader, terminal = os.openpty()
+    try:
+        termios.tcsetwinsize(terminal, (24, 60))
+        writer = Table(fake.package, None, Screen(terminal, color="never"))
+        header = writer.header().decode()
+        first = writer.row(fake.event("event", 5, "/a/long/way/to/go/x" * 3, 6, "comm")).decode()
+        assert max(map(len, (header, first))) <= 61
+        assert "…" in first and first.endswith(" comm\n") and first.index("comm") == header.index("COMM")
+        again, wide = writer.row(fake.event("event", 1 << 63, "/x", 6, "comm")).decode().splitlines()
+        assert again.startswith("TIME ") and wide.index("/x") == again.index("PATH")
+        assert str(1 << 63) in wide and wide.index("comm") == again.index("COMM")
+        (plain,) = writer.row(fake.event("event", 7, "/x", 6, "comm")).decode().splitlines()
+        assert plain.index("/x") == again.index("PATH")
+        termios.tcsetwinsize(terminal, (24, 200))
+        header, row = writer.row(fake.event("event", 7, "y" * 40, 6, "comm")).decode().splitlines()
+        assert "y" * 40 in row and row.index("comm") == header.index("COMM")
+        termios.tcsetwinsize(terminal, (4, 200))
+        headers = sum(writer.row(fake.event("event", 7, "y", 6, "c")).startswith(b"TIME ") for _ in range(9))
+        assert headers == 3  # one a screen
+    finally:
+        os.close(leader)
+        os.close(terminal)
 
 
 def test_table_is_one_harmless_line_an_event() -> None:
