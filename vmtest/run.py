@@ -175,6 +175,11 @@ def compile_programs(folder: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", code, folder], env={**os.environ, "PYTHONPATH": f"{TOP}/tests"}, check=True
     )
+    (folder / "examples").mkdir()
+    for source in sorted((TOP / "examples").glob("*/*.bpf.c")):
+        package = folder / "examples" / f"{source.parent.name}.json"
+        command = [TOP / ".venv/bin/snoopkit", "build", source, "-o", package]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def status_of(console: str) -> int | None:
