@@ -132,7 +132,8 @@ class ProcessEvent:
 
     Times and durations are in nanoseconds, `*_boottime_ns` on CLOCK_BOOTTIME and `unix_ns` since 1970, sizes in
     bytes. A value that doesn't apply to this type of event, or isn't known, is None; `incomplete` names those that
-    should have been there, or are only a part, with the reason: `truncated`, `unreadable` or `unsupported`. Text
+    should have been there, or are only a part, with the reason: `truncated`, `unreadable`, `raced` or
+    `unsupported`. Text
     keeps bytes that aren't UTF-8 as surrogate escapes, so that `os.fsencode` gives back what the kernel had.
 
     A process that never ran a program of its own has its parent's `argv`, and `inherited` is true. A fork has the

@@ -50,7 +50,9 @@ class Running:
 
 class Processes:
     """The commands of running processes, within bounds: beyond `max_running` processes or `max_argv_bytes` of their
-    arguments those that were set first are forgotten and counted in `evicted`."""
+    arguments those that were set first are forgotten and counted in `evicted`. So are those that were found last,
+    beyond as much again.
+    """
 
     def __init__(self, *, max_running: int = _MAX_RUNNING, max_argv_bytes: int = _MAX_ARGV_BYTES) -> None:
         self.evicted = 0
@@ -61,11 +63,16 @@ class Processes:
         self._uncertain_ns = 0
         # Those that were there before: by pid, when they began, as exactly as that is known, and what they ran.
         self._older: dict[int, tuple[int, Running]] = {}
+        self._older_bytes = 0
         self._older_unit_ns = 1
         self._looked_ns = 0
 
     def found(self, process: Identity, command: Command, inherited: bool) -> None:
         """A process was there before anything of it was seen, and ran this, or its parent did."""
+        self._older_bytes += command.size_bytes
+        if len(self._older) >= self._max_running or self._older_bytes > self._max_argv_bytes:
+            self.evicted += 1
+            return
         self._older[process[0]] = (process[1], Running(command, process[1], inherited, True))
 
     def looked(self, boottime_ns: int, unit_ns: int = 1) -> None:

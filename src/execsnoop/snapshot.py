@@ -32,6 +32,7 @@ _ARGV_UNREADABLE = 0x02
 _ARGV_RACED = 0x1000
 _ARGV_IS_TITLE = 0x2000
 _FORKED_ONLY = 0x4000
+_SHORT_BYTES = 256  # to which arguments are cut where the list is too large
 _PATHS_RACED = 0x8000
 _PATHS = (("exe", 0x200), ("cwd", 0x400))  # and the flags for those that are truncated
 
@@ -82,7 +83,8 @@ class Listing:
         if flags & _ARGV_UNREADABLE:
             return _command(self._arguments(record))
         if flags & _ARGV_TRUNCATED:
-            pid = self._number(record)
+            # Of many large ones the record of each has but little, and no more is looked for.
+            pid = self._number(record) if size_bytes > _SHORT_BYTES else None
             whole = whole_argv(record, pid) if pid is not None else None
             return Command(whole or argv, size_bytes, None if whole else "truncated")
         if flags & _ARGV_IS_TITLE:

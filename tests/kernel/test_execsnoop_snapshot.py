@@ -228,6 +228,28 @@ def test_files_are_not_read(
     assert end.exit_code == 5
 
 
+@pytest.mark.heavy
+def test_many_large_commands_do_not_fill_the_memory(programs: dict[str, str]) -> None:
+    """From 16 MB on each gives but its first bytes, and says so."""
+    command = [programs["brood"], "650", "0", "x" * 31_000]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as brood:
+        assert brood.stdin is not None and brood.stdout is not None
+        born = [int(brood.stdout.readline()) for _ in range(650)]
+        with execsnoop.trace(existing=True) as trace:
+            events = trace.poll(0)
+        brood.stdin.close()
+    there = {event.pid: event for event in events if event.type == "existing"}
+    mine = [there[pid] for pid in born]
+    assert all(event.inherited for event in mine)
+    whole = [event for event in mine if event.argv == command]
+    cut = [event for event in mine if event.argv != command]
+    assert whole and cut and not any(event.incomplete for event in whole)
+    text = "\0".join(command)[:256]
+    for event in cut:
+        assert "\0".join(event.argv or ()) == text and event.incomplete == {"argv": "truncated"}
+    assert sum(map(len, whole[0].argv or ())) * len(whole) < 16 << 20
+
+
 def test_empty_arguments_at_the_end_are_no_title(programs: dict[str, str], marker: str) -> None:
     command = [programs["older"], "wait", marker, "", ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -80,6 +80,18 @@ def test_the_memory_of_the_new_program_is_found_before_its_exec_is_told() -> Non
         assert child is not None and child.argv == expected
 
 
+def test_not_more_are_kept_of_what_was_found_than_of_what_is_seen() -> None:
+    long = Command(["x" * 300], 300)
+    for bounds, kept in ({"max_running": 3}, 3), ({"max_argv_bytes": 2 * long.size_bytes}, 2):
+        processes = Processes(**bounds)
+        for pid in range(5):
+            processes.found((pid, 1), Command(["x" * 300], 300), False)
+        assert [argv(processes.command((pid, 1))) is not None for pid in range(5)] == [
+            pid < kept for pid in range(5)
+        ]
+        assert processes.evicted == 5 - kept
+
+
 def test_forgetting_keeps_the_sums_right() -> None:
     processes = Processes(max_running=3, max_argv_bytes=10_000)
     for pid in range(20):

@@ -6,9 +6,13 @@
 
 /* The kernel's buffer for what an iterator writes has 32 KB, and a record must fit. */
 #define LISTED_TAIL_LIMIT_BYTES 32000
+/* Who reads keeps a whole list at once: once it is as large as this, arguments are cut to that. */
+#define LISTED_LARGE_BYTES (16 << 20)
+#define LISTED_SHORT_BYTES 256
 
 struct listed_slot {
-	__u64 used; /* of the record's tail, in bytes */
+	__u64 listed; /* so far, in bytes */
+	__u64 used;   /* of the record's tail, in bytes */
 	char record[512 + TEXT_CAPACITY_BYTES + LISTED_TAIL_LIMIT_BYTES];
 };
 
@@ -70,9 +74,9 @@ static long look_at_area(struct task_struct *task, struct vm_area_struct *area,
  * use.
  */
 static __always_inline __u32 add_listed_argv(struct listed_process *process, struct task_struct *task,
-					     struct task_struct *trusted, __u32 offset_bytes)
+					     struct task_struct *trusted, __u32 offset_bytes,
+					     __u32 room_bytes)
 {
-	__u32 room_bytes = LISTED_TAIL_LIMIT_BYTES - offset_bytes;
 	struct mm_struct *mm = task->mm;
 	struct arguments_area area = {};
 	unsigned long size_bytes;
@@ -138,7 +142,7 @@ static __always_inline int list_command(unsigned long long *ctx, const _Bool mor
 {
 	struct bpf_iter_meta *meta = (struct bpf_iter_meta *)ctx[0];
 	struct task_struct *each = (struct task_struct *)ctx[1], *task;
-	__u32 first = 0, used = 0;
+	__u32 first = 0, used = 0, room;
 	struct listed_slot *slot = bpf_map_lookup_elem(&listed_slots, &first);
 	struct listed_process *process;
 
@@ -146,6 +150,8 @@ static __always_inline int list_command(unsigned long long *ctx, const _Bool mor
 		return 0;
 	task = PLAIN(each);
 	process = (struct listed_process *)slot->record;
+	if (!meta->seq_num)
+		slot->listed = 0;
 	slot->used = 0;
 	if (!list(process, &slot->used, task, 1, more))
 		return 0;
@@ -153,12 +159,14 @@ static __always_inline int list_command(unsigned long long *ctx, const _Bool mor
 		add_listed_paths(process, &slot->used, task);
 	if (more)
 		used = slot->used;
-	used = add_listed_argv(process, task, each, used);
+	room = slot->listed < LISTED_LARGE_BYTES ? LISTED_TAIL_LIMIT_BYTES - used : LISTED_SHORT_BYTES;
+	used = add_listed_argv(process, task, each, used, room);
 	barrier_var(used);
 	if (used > LISTED_TAIL_LIMIT_BYTES)
 		return 0;
 	used += __builtin_offsetof(struct listed_process, tail);
 	process->header.size_bytes = used;
+	slot->listed += used;
 	bpf_seq_write(meta->seq, process, used);
 	return 0;
 }

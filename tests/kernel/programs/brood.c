@@ -1,4 +1,4 @@
-/* brood COUNT GAP_US: forks that many children, one after another, and prints the pid of each. All
+/* brood COUNT GAP_US [ARGUMENT …]: forks that many children, one after another, and prints the pid of each. All
  * live until standard input ends.
  */
 #include <stdio.h>
@@ -10,7 +10,7 @@ int main(int argc, char **argv)
 {
 	int i;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (i = atoi(argv[1]); i > 0; i--) {
