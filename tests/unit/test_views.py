@@ -135,12 +135,17 @@ def test_a_failed_exec_shows_the_file_that_was_tried() -> None:
     assert cells(make_fail(filename="/c/x", argv=["x"], folded=2))[7:] == ["/c/x", "[and", "2", "before]"]
 
 
+SHOP: dict[str, str | None] = {"id": "0123456789abcdef" * 4, "runtime": None, "name": "shop"}
+
+
 class TestColumns:
     def test_cells(self) -> None:
         table = Columns(["pid", "signal", "flags", "container", "cpu_exact", "argv"])
         assert table.header().split() == b"PID SIGNAL FLAGS CONTAINER CPU_EXACT ARGV".split()
-        event = make_event(argv=["a b"], flags=["memfd", "setuid"], container={"id": "7", "runtime": None})
-        assert table.row(event) == b'42         memfd,setuid {"id":"7","runtime":null}           \'a b\'\n'
+        event = make_event(argv=["a b"], flags=["memfd", "setuid"], container=SHOP)
+        assert table.row(event) == b"42         memfd,setuid shop                'a b'\n"
+        event.container = SHOP | {"name": None}
+        assert table.row(event).split()[2] == b"0123456789ab"
         assert table.row(make_exit(9, argv=["x"], cpu_exact=True)).split() == b"42 SIGKILL true x".split()
 
     def test_hostile_bytes(self) -> None:

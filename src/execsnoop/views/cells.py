@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Words", "cell", "duration", "loss", "number", "result", "size"]
 
 _AT_FDCWD = -100
+_ID_DIGITS = 12  # enough to tell containers apart, as their runtimes show them
 _BINARY = "KMGTP"
 
 
@@ -83,6 +84,8 @@ def cell(words: Words, event: ProcessEvent, key: str, value: object) -> str:
         return display(value)
     if key == "flags" and isinstance(value, list):
         return ",".join(value)
+    if key == "container" and isinstance(value, dict):
+        return display(value.get("name") or value["id"][:_ID_DIGITS])
     return json(value).decode() if isinstance(value, (dict, list)) else str(value)
 
 
