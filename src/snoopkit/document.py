@@ -8,7 +8,6 @@ from _json import make_scanner  # json itself imports re, enum and functools: mo
 
 from .elf import LARGEST_OBJECT_BYTES
 from .errors import PackageError
-from .meta import kind_of
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def inflate(document: dict[str, Any]) -> bytes:
     """The object's bytes in a package's document. PackageError."""
     text = document["bpf_object"]
     if not isinstance(text, str):
+        from .meta import kind_of
+
         raise PackageError(f"bpf_object: expected text, found {kind_of(text)}")
     # Packages from before eunomia-bpf 0.3 don't say how large the object is.
     size = document.get("bpf_object_size")

@@ -7,7 +7,7 @@ nobody looked at. Where the meta and the object disagree, the object is right, o
 
 from __future__ import annotations
 
-from . import meta as meta_checks, options as option_reader
+from . import options as option_reader
 from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, Btf
 from .document import LARGEST_FILE_BYTES, inflate, packed, parse_json
 from .elf import Elf
@@ -146,6 +146,8 @@ class Package:
         if self.btf.byteorder != self.elf.byteorder:
             raise PackageError("BTF: its byte order isn't the object's")
         if not trusted:
+            from . import meta as meta_checks
+
             meta_checks.check(meta)
         warnings: list[str] = []
         skeleton = meta["bpf_skel"]
@@ -195,7 +197,9 @@ class Package:
             raise PackageError("package: it isn't a JSON object with bpf_object and meta")
         meta = document["meta"]
         if not isinstance(meta, dict):
-            raise PackageError(f"meta: expected an object, found {meta_checks.kind_of(meta)}")
+            from .meta import kind_of
+
+            raise PackageError(f"meta: expected an object, found {kind_of(meta)}")
         return cls(inflate(document), meta, trusted=trusted)
 
     def dumps(self) -> bytes:

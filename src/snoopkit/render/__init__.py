@@ -9,20 +9,23 @@ measure text in the columns of a terminal.
 from __future__ import annotations
 
 from .._decode import base64, display, is_lossy, json, quote
-from .cells import Column
-from .clock import WallClock
-from .fitting import cut, pad, width, wrap
-from .output import Output
-from .screen import (
-    BOLD as BOLD,
-    DIM as DIM,
-    GREEN as GREEN,
-    RED as RED,
-    STRONG_RED as STRONG_RED,
-    YELLOW as YELLOW,
-    Screen,
-)
-from .writers import Csv, JsonLines, Table, csv_row, writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .cells import Column
+    from .clock import WallClock
+    from .fitting import cut, pad, width, wrap
+    from .output import Output
+    from .screen import (
+        BOLD as BOLD,
+        DIM as DIM,
+        GREEN as GREEN,
+        RED as RED,
+        STRONG_RED as STRONG_RED,
+        YELLOW as YELLOW,
+        Screen,
+    )
+    from .writers import Csv, JsonLines, Table, csv_row, writer
 
 __all__ = [
     "Column",
@@ -44,3 +47,22 @@ __all__ = [
     "wrap",
     "writer",
 ]
+
+_HOMES = {
+    "Column": "cells",
+    "WallClock": "clock",
+    **dict.fromkeys(("cut", "pad", "width", "wrap"), "fitting"),
+    "Output": "output",
+    **dict.fromkeys(("BOLD", "DIM", "GREEN", "RED", "STRONG_RED", "YELLOW", "Screen"), "screen"),
+    **dict.fromkeys(("Csv", "JsonLines", "Table", "csv_row", "writer"), "writers"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Each name is imported when it is first used: a tool needs few of them."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'snoopkit.render' has no attribute {name!r}")
+    module = __import__(f"snoopkit.render.{home}", fromlist=[name])
+    value = globals()[name] = getattr(module, name)
+    return value
