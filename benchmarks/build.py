@@ -9,13 +9,19 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 
-# The event that rows 1 and 2 are measured with, once for each transport; by the name of its file.
-EMITTERS = {"emit": (), "emit_ring": ("-DRING",)}
+# What makes the events: by the name of its file, its source and what that is compiled with.
+EMITTERS = {
+    "emit": ("emit", ()),
+    "emit_ring": ("emit", ("-DRING",)),
+    "storm_64": ("storm", ("-DEVENT_BYTES=64",)),
+    "storm_1024": ("storm", ("-DEVENT_BYTES=1024",)),
+}
 # Sources, and the compiler's flags beyond -O2.
 PROGRAMS = {
     "programs/loop.c": [],
     "programs/spawn.c": [],
     "programs/spawns.c": [],
+    "programs/storm.c": ["-pthread"],
     "programs/tiny.c": ["-static"],
     "readers/default.c": ["-lbpf"],
     "readers/ring.c": ["-lbpf"],
@@ -29,8 +35,8 @@ def build() -> None:
     # As after an installation; without it every start would compile what was edited since.
     compileall.compile_dir(HERE.parent / "src", quiet=2)
     OUT.mkdir(exist_ok=True)
-    for name, cflags in EMITTERS.items():
-        package = snoopkit.build(HERE / "bpf/emit.bpf.c", HERE / "bpf/emit.h", cflags=cflags)
+    for name, (source, cflags) in EMITTERS.items():
+        package = snoopkit.build(HERE / f"bpf/{source}.bpf.c", HERE / f"bpf/{source}.h", cflags=cflags)
         package.write(OUT / f"{name}.json")
         (OUT / f"{name}.bpf.o").write_bytes(package.object)
     for source, flags in PROGRAMS.items():

@@ -1,7 +1,9 @@
 """Rows 1 and 2: what an event costs the program that is traced, and whoever reads it.
 
 A loop of getppid() emits one 52-byte event each, on the last CPU; readers take turns on the first, those of snoopkit
-and libbpf with the same compiled program. The bare loop is measured before each of them and subtracted. The readers:
+and libbpf with the same compiled program. What a wake-up costs depends on where the reader sleeps, so that two of them
+take another turn each wherever the scheduler puts them. The bare loop is measured before each of them and subtracted.
+The readers:
 
 - snoopkit, as a user has it: typed Python objects and NumPy arrays in a program, JSON lines and a table by its command,
   into a file;
@@ -16,73 +18,25 @@ them all: neither start nor end is in it, whoever it is.
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import partial
 
-from ..build import HERE, OUT
 from ..loop import Loop
-from ..measure import Row, Samples, Sitting, at_most, at_most_times, cpus, interleave
+from ..measure import Row, Samples, Sitting, at_most, at_most_times, interleave
+from ..reading import BUFFER_BYTES, PRINTED, Command, Reader, Reading, by_command, in_c, in_program
 
 NUMBERS = (1, 2)
-BUFFER_BYTES = 2 << 20
-PAGE_BYTES = 4096
 BARE_CALLS = 200_000
-WARM_UP = 20_000
+WARM_UP_SHARE = 0.25
 SETTLED_SECONDS = 0.1  # all that is in the rings is read by then
 
 FORMS = OBJECTS, NUMPY, JSON, TABLE = "typed objects", "NumPy arrays", "JSON lines", "table rows"
 DEFAULT, RING, FLOOR, BPFTRACE = "libbpf perf buffer", "libbpf ring buffer", "C floor", "bpftrace"
-PRINTED = OUT / "events.txt"
 
-Command = list[str | Path]
-
-
-class Reader(NamedTuple):
-    """`command(pid)` traces that process, writes a line once it is ready, and ends by SIGINT or, if it `ends_by_input`,
-    when its input does. `count(said)` gives the events it has read and what it says is lost."""
-
-    command: Callable[[int], Command]
-    count: Callable[[str], tuple[int, int]]
-    ends_by_input: bool = False
-    calls: int = 400_000
-
-
-def reported(said: str) -> tuple[int, int]:
-    result = json.loads(said)
-    return result["received"], result["lost"]
-
-
-def summarized(said: str) -> tuple[int, int]:
-    found = re.search(r"events=(\d+) lost=(\d+)", said)
-    assert found, said
-    return int(found[1]), int(found[2])
-
-
-def printed(_: str) -> tuple[int, int]:
-    text = PRINTED.read_text()
-    return text.count(" loop\n"), sum(map(int, re.findall(r"Lost (\d+) events", text)))
-
-
-def in_program(form: str) -> Reader:
-    command: Command = [sys.executable, HERE / "readers/snoopkit_reader.py", form, OUT / "emit.json"]
-    return Reader(lambda pid: [*command, str(pid), str(BUFFER_BYTES)], reported, True)
-
-
-def by_command(form: str) -> Reader:
-    command: Command = [HERE.parent / ".venv/bin/snoopkit", "run", "--format", form, "-o", PRINTED]
-    command += ["--ready-fd", "1", "--buffer-size", str(BUFFER_BYTES), OUT / "emit.json", "--targ_pid"]
-    return Reader(lambda pid: [*command, str(pid)], summarized)
-
-
-def in_c(name: str, emitter: str, pages: int, calls: int = 400_000) -> Reader:
-    return Reader(lambda pid: [OUT / name, OUT / emitter, str(pid), str(pages)], reported, True, calls)
+ANYWHERE = ", readers anywhere"
 
 
 def by_bpftrace(pid: int) -> Command:
@@ -92,81 +46,59 @@ def by_bpftrace(pid: int) -> Command:
     return ["bpftrace", "--unsafe", "-o", PRINTED, "-e", f'BEGIN {{ system("echo ready >&2"); }} {probe}']
 
 
+def printed(_: str) -> tuple[int, int]:
+    text = PRINTED.read_text()
+    return text.count(" loop\n"), sum(map(int, re.findall(r"Lost (\d+) events", text)))
+
+
 READERS = {
     OBJECTS: in_program("objects"),
     NUMPY: in_program("numpy"),
     JSON: by_command("json"),
-    TABLE: by_command("table"),
-    DEFAULT: in_c("default", "emit.bpf.o", (256 << 10) // PAGE_BYTES, 60_000),
-    RING: in_c("ring", "emit_ring.bpf.o", 2 * BUFFER_BYTES // PAGE_BYTES),
-    FLOOR: in_c("watermark", "emit.bpf.o", BUFFER_BYTES // PAGE_BYTES),
+    TABLE: by_command("table")._replace(calls=100_000),
+    DEFAULT: in_c("default", "emit", 256 << 10, 60_000),
+    RING: in_c("ring", "emit_ring", 2 * BUFFER_BYTES),
+    FLOOR: in_c("watermark", "emit", BUFFER_BYTES),
     BPFTRACE: Reader(by_bpftrace, printed, calls=60_000),
 }
 
 
-class Used(NamedTuple):
-    """What a process has used so far."""
-
-    cpu_ns: int
-    switches: int
-    faults: int
-
-
-def used_by(pid: int) -> Used:
-    cpu_ns = switches = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        cpu_ns += int((task / "schedstat").read_text().split()[0])
-        found = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)
-        switches += int(found[1]) if found else 0
-    return Used(cpu_ns, switches, int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7]))
-
-
-def traced(loop: Loop, name: str) -> Mapping[str, float]:
+def traced(loop: Loop, name: str, is_pinned: bool = True) -> Mapping[str, float]:
     """One turn of one reader. Of snoopkit's, every event must be seen, or said to be lost; libbpf's perf buffer says
     nothing of what is lost last."""
     reader = READERS[name]
     bare_ns = loop.ns_per_call(BARE_CALLS)
-    process = subprocess.Popen(
-        ["taskset", "-c", str(cpus()[1]), *reader.command(loop.pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    said = []
-    while (line := process.stdout.readline()) not in ("ready\n", "\n"):
-        if not line:
-            sys.exit(f"bench: the reader '{name}' did not start: {''.join(said)}")
-        said.append(line)
-    loop.ns_per_call(WARM_UP)
+    reading = Reading(reader, loop.pid, is_pinned=is_pinned)
+    warm_up = int(reader.calls * WARM_UP_SHARE)
+    loop.ns_per_call(warm_up)
     time.sleep(SETTLED_SECONDS)
-    before = used_by(process.pid)
+    before = reading.used()
     spent_ns = loop.ns_per_call(reader.calls)
     time.sleep(SETTLED_SECONDS)
-    after = used_by(process.pid)
-    if not reader.ends_by_input:
-        process.send_signal(signal.SIGINT)
-    received, declared = reader.count(process.communicate()[0])
-    calls = WARM_UP + reader.calls
-    lost = calls - received
-    if name in FORMS and lost != declared:
+    after = reading.used()
+    received, declared = reading.end()
+    calls = warm_up + reader.calls
+    if name in FORMS and received + declared != calls:
         sys.exit(
-            f"bench: {name}: {received} read of {calls}, {declared} declared lost: where are the others?"
+            f"bench: {name}: {received} read of {calls}, {declared} said to be lost: where are the others?"
         )
-    counted = max(reader.calls - lost, 1)
+    counted = max(
+        reader.calls * received / calls, 1
+    )  # of what was lost, none can say whether it was the warm-up's
     return {
         "traced_ns": spent_ns - bare_ns,
         "reader_ns": (after.cpu_ns - before.cpu_ns) / counted,
         "switches": (after.switches - before.switches) * 1000 / counted,
         "faults": (after.faults - before.faults) * 1000 / counted,
-        "lost": lost / calls,
+        "lost": 1 - received / calls,
     }
 
 
 def measure(sitting: Sitting) -> list[Row]:
     with Loop("loop", warm_up=BARE_CALLS) as loop:
-        found = interleave({name: lambda name=name: traced(loop, name) for name in READERS}, sitting.rounds)
+        turns = {name: partial(traced, loop, name) for name in READERS}
+        turns |= {name + ANYWHERE: partial(traced, loop, name, False) for name in (OBJECTS, DEFAULT)}
+        found = interleave(turns, sitting.rounds)
     PRINTED.unlink(missing_ok=True)
     for name, samples in found.items():
         if sum(samples["lost"]):
@@ -181,7 +113,10 @@ def traced_rows(found: Mapping[str, Samples]) -> list[Row]:
         Row(1, what, "ns", mine, name, found[name]["traced_ns"], (at_most_times(bound),))
         for name, bound in ((DEFAULT, 0.1), (RING, 0.6), (FLOOR, 1.1))
     ]
-    return [*rows, Row(1, what, "ns", mine, BPFTRACE, found[BPFTRACE]["traced_ns"])]
+    rows.append(Row(1, what, "ns", mine, BPFTRACE, found[BPFTRACE]["traced_ns"]))
+    mine, theirs = (found[name + ANYWHERE]["traced_ns"] for name in (OBJECTS, DEFAULT))
+    rows.append(Row(1, what + ANYWHERE, "ns", mine, DEFAULT, theirs, (at_most_times(0.1),)))
+    return rows
 
 
 def reader_rows(found: Mapping[str, Samples]) -> list[Row]:

@@ -6,7 +6,7 @@ from .events import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from ._decode import Decoder
@@ -108,6 +108,14 @@ class Batch:
         return lines + b"".join(
             [json(notice._json(clock.rfc3339(notice._time_ns))) + b"\n" for notice in self.losses]
         )
+
+    def _parts(self, most: int) -> Iterator[Batch]:
+        """Batches of at most so many of the records; `losses` come with the last."""
+        for start in range(0, len(self) or 1, most):
+            end = start + most
+            losses = self.losses if end >= len(self) else []
+            index = self._index[INDEX_BYTES * start : INDEX_BYTES * end]
+            yield Batch(self._data, index, losses, self._decoder, self._count)
 
     def _look_for_undecodable(self, before: int) -> None:
         if self._decoder.undecodable != before:

@@ -42,6 +42,7 @@ __all__ = ["Live", "add_live_options"]
 
 PACE_SECONDS = 0.1  # how soon an end without an event is noticed: a limit, a closed pipe
 BUSY_SECONDS = 0.02  # for how long the rings may wait for the output, and the output for the rings
+PIECE = 4000  # records made lines at a time: what is written then has no need of more memory than that
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:
@@ -266,8 +267,16 @@ class Live:
         most = self.options.max_events
         if most is not None and self.events + len(batch) > most:
             return self._print([*batch.events(), *batch.losses], source, writer)
-        data, events = writer.lines(batch)
-        self._put(source, writer, data, events, batch.losses)
+        left = len(batch)
+        for part in batch._parts(PIECE):
+            data, events = writer.lines(part)
+            left -= len(part)
+            try:
+                self._put(source, writer, data, events, part.losses)
+            except OSError as error:
+                if not isinstance(error, BrokenPipeError):
+                    self.dropped += left  # nobody will write what is behind it
+                raise
         return most is not None and self.events >= most
 
     def _print(self, lot: list[Any], source: Source, writer: Writer) -> bool:
