@@ -18,6 +18,7 @@ __all__ = [
     "KERNEL_BTF",
     "boot_clock_offset",
     "capabilities",
+    "has_nowhere",
     "kernel_btf",
     "kernel_types",
     "kprobes",
@@ -98,6 +99,23 @@ def kernel_types() -> KernelBtf | None:
         except (OSError, PackageError):
             return None
     return _known_types
+
+
+def has_nowhere(name: str) -> bool:
+    """Whether neither the kernel's BTF nor a module's has a name that begins so; False if that can't be told."""
+    types, folder = kernel_types(), os.path.dirname(KERNEL_BTF)
+    text = name.encode()
+    if types is None or types.has_name(text):
+        return False
+    try:
+        for module in os.listdir(folder):
+            if module != "vmlinux":
+                with open(f"{folder}/{module}", "rb") as file:
+                    if b"\0" + text in file.read():
+                        return False
+    except OSError:
+        return False
+    return True
 
 
 def possible_cpus() -> int:

@@ -52,8 +52,7 @@ class Extract:
 
 def extract(package: Package, loaded: Collection[str]) -> Extract | None:
     """An extract of the running kernel's BTF for the programs `loaded` of a package. None where libbpf needs all of the
-    kernel's types: nothing is gained, types that only modules could have, relocations that an extract has no answer
-    to."""
+    kernel's types: nothing is gained, types that only modules have, relocations that an extract has no answer to."""
     try:
         return _extract(package, loaded)
     except (_Unusual, PackageError, OSError, UnpackError, IndexError, ValueError):
@@ -79,7 +78,7 @@ def _extract(package: Package, loaded: Collection[str]) -> Extract:
     for essential, kernel_id, kind in found:
         if (ids := wanted.get((essential.decode(), _ALIKE[kind]))) is not None:
             ids.append(kernel_id)
-    if not wanted or not all(wanted.values()):
+    if not wanted or not all(ids or features.has_nowhere(name) for (name, _), ids in wanted.items()):
         raise _Unusual
     object = bytearray(package.object)
     answered = set()

@@ -16,6 +16,7 @@ from snoopkit.errors import LoadError, UnsupportedError
 pytestmark = pytest.mark.kernel
 
 ALWAYS = ("on_exec", "on_exit", "on_fork")
+HAS_CAST = (types := features.kernel_types()) is not None and types.has_name(b"bpf_rdonly_cast")
 BY_ID = ("tp_btf/", "?tp_btf/", "?iter/", "?iter.s/")
 
 
@@ -60,8 +61,9 @@ def test_the_same_instructions(
     extract = kernel_types.extract(package, {*ALWAYS, *enable} - {*disable})
     assert extract is not None
     by_id = {name: one for name, one in package.programs.items() if one.section.startswith(BY_ID)}
-    assert extract.attach_ids is not None
-    assert extract.attach_ids.keys() == ({*ALWAYS, *enable} - {*disable}) & by_id.keys()
+    if HAS_CAST:  # else libbpf has to see that for itself
+        assert extract.attach_ids is not None
+        assert extract.attach_ids.keys() == ({*ALWAYS, *enable} - {*disable}) & by_id.keys()
     found = loaded(package, True, **how)
     assert found == expected
     assert found.keys() == {*ALWAYS, *enable} - {*disable}
@@ -80,7 +82,9 @@ def test_programs_for_the_wrong_hook_are_refused(
     package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract = kernel_types.extract(package, ALWAYS)
-    assert extract is not None and extract.attach_ids is not None
+    assert extract is not None and (extract.attach_ids is not None) == HAS_CAST
+    if extract.attach_ids is None:
+        return
     for ids in ({**extract.attach_ids, "on_exec": 1}, {"on_exec": extract.attach_ids["on_exec"]}, {}):
         wrong = kernel_types.Extract(extract.object, extract.types, ids)
         with monkeypatch.context() as patch:

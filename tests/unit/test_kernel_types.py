@@ -137,14 +137,24 @@ def own_types(package: snoopkit.Package) -> tuple[BtfWriter, int]:
     return out, number
 
 
-def test_without_the_types_libbpf_is_left_to_look(
-    tmp_path: Path, package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("module", [None, "mm_struct", "mm_struct___old", "other"])
+def test_types_that_only_a_module_has_are_left_to_libbpf(
+    tmp_path: Path, package: snoopkit.Package, monkeypatch: pytest.MonkeyPatch, module: str | None
 ) -> None:
-    """Modules have types too."""
+    """What nobody has can be answered: relocations may ask whether a type exists."""
     out = BtfWriter()
     out.struct("task_struct", 4, [("x", out.integer("int", 4), 0)])
+    out.struct("linux_binprm", 4, [("x", 1, 0)])
     monkeypatch.setattr(features, "_known_types", kernel(tmp_path, out.blob()))
-    assert kernel_types.extract(package, ["on_exec"]) is None
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.setattr(features, "KERNEL_BTF", str(folder / "vmlinux"))
+    if module is not None:
+        more = BtfWriter()
+        more.struct(module, 4, [])
+        (folder / "module").write_bytes(more.blob())
+    found = kernel_types.extract(package, ["on_exec"])
+    assert (found is None) == (module is not None and module.startswith("mm_struct"))
 
 
 @given(data=st.data())
