@@ -28,7 +28,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snoo
 RESULTS = TOP / ".cache/vmtest"  # each checkout has its own: two may run at once
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-BOOT_SECONDS = 150
+BOOT_SECONDS = 240
 TEST_SECONDS = 1800
 POWER_OFF_SECONDS = 20
 CPUS = 2

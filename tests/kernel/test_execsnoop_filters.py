@@ -80,7 +80,9 @@ def family(events: Sequence[ProcessEvent], root: int) -> set[int]:
 
 
 def told(events: Sequence[ProcessEvent], pids: set[int]) -> list[dict[str, Any]]:
-    return [{key: getattr(event, key) for key in COMPARED} for event in events if event.pid in pids]
+    """Process by process: each trace stamps an event for itself, so those of two CPUs may change places."""
+    mine = [{key: getattr(event, key) for key in COMPARED} for event in events if event.pid in pids]
+    return sorted(mine, key=lambda event: int(event["pid"]))
 
 
 def rest(trace: execsnoop.Trace) -> list[ProcessEvent]:
