@@ -134,12 +134,13 @@ class Program:
     def attach_cgroup(self, fd: int) -> Link:
         """To the cgroup whose folder is open as `fd`."""
 
-    def attach_interface(self, index: int) -> Link:
+    def attach_interface(self, index: int, xdp_mode: int = 0) -> Link:
         """To a network interface, as XDP or whatever attach type the program was given. EBUSY where another XDP program
-        is."""
-    def attach_filter(self, interface: int, is_egress: bool) -> Link:
+        is. `xdp_mode` is XDP_FLAGS_SKB_MODE (2) or XDP_FLAGS_DRV_MODE (4), 0 what the interface can do best."""
+    def attach_filter(self, interface: int, is_egress: bool, handle: int = 0, priority: int = 0) -> Link:
         """A tc program to a network interface as a filter of its clsact qdisc, which is made if it isn't there. The
-        kernel doesn't remove it by itself where this process is killed."""
+        kernel chooses what is 0 of `handle` and `priority`, EEXIST where another filter has both; it doesn't remove
+        the filter by itself where this process is killed."""
 
 @final
 class Link:

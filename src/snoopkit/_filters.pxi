@@ -1,11 +1,13 @@
-# tc programs where the kernel has no links for them (before 6.6): filters of the interface's clsact qdisc, which is
-# made if it isn't there. _core.pyx includes it.
+# What libbpf makes no bpf_link of: tc programs as filters of the interface's clsact qdisc, which is made if it isn't
+# there (where the kernel has no links for them, before 6.6, or the filter's handle and priority matter), and XDP
+# programs in a mode that was asked for. _core.pyx includes it.
 
 cdef struct Filter:
     Filter *next
     bpf_tc_hook hook
-    bpf_tc_opts options       # its handle and priority, which the kernel chose
+    bpf_tc_opts options       # its handle and priority, as the kernel has them
     bint made_qdisc
+    int link_fd               # of an XDP program, with nothing of the above; else -1
 
 
 cdef struct FilterDump:       # what asks the kernel for the filters of one direction
@@ -36,12 +38,30 @@ cdef int _has_filters(int interface, uint32_t direction) noexcept nogil:
     return (<nlmsghdr *>answer).nlmsg_type == RTM_NEWTFILTER
 
 
-cdef Filter *_add_filter(int program_fd, int interface, bint is_egress) noexcept nogil:
+cdef Filter *_add_xdp(int program_fd, int interface, uint32_t mode) noexcept nogil:
     """NULL with errno where the kernel refuses."""
+    cdef Filter *filter = <Filter *>calloc(1, sizeof(Filter))
+    cdef bpf_link_create_opts options
+    if filter == NULL:
+        return NULL
+    memset(&options, 0, sizeof(options))
+    options.sz = sizeof(options)
+    options.flags = mode
+    filter.link_fd = bpf_link_create(program_fd, interface, BPF_XDP, &options)
+    if filter.link_fd >= 0:
+        return filter
+    free(filter)
+    return NULL
+
+
+cdef Filter *_add_filter(
+        int program_fd, int interface, bint is_egress, uint32_t handle, uint32_t priority) noexcept nogil:
+    """NULL with errno where the kernel refuses, which chooses what is 0 of handle and priority."""
     cdef Filter *filter = <Filter *>calloc(1, sizeof(Filter))
     cdef int result
     if filter == NULL:
         return NULL
+    filter.link_fd = -1
     filter.hook.sz = sizeof(bpf_tc_hook)
     filter.hook.ifindex = interface
     filter.hook.attach_point = BPF_TC_EGRESS if is_egress else BPF_TC_INGRESS
@@ -49,6 +69,8 @@ cdef Filter *_add_filter(int program_fd, int interface, bint is_egress) noexcept
     filter.made_qdisc = result == 0
     filter.options.sz = sizeof(bpf_tc_opts)
     filter.options.prog_fd = program_fd
+    filter.options.handle = handle
+    filter.options.priority = priority
     if result == 0 or result == -EEXIST:
         result = bpf_tc_attach(&filter.hook, &filter.options)
     if result == 0:
@@ -64,7 +86,10 @@ cdef Filter *_add_filter(int program_fd, int interface, bint is_egress) noexcept
 
 cdef void _remove_filter(Filter *filter) noexcept nogil:
     """Ours, and nobody else's; with the qdisc if that was made for it and nobody else has put a filter there."""
-    bpf_tc_detach(&filter.hook, &filter.options)
+    if filter.link_fd >= 0:
+        close(filter.link_fd)
+    else:
+        bpf_tc_detach(&filter.hook, &filter.options)
     _drop_qdisc(filter)
     free(filter)
 

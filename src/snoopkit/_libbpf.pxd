@@ -69,6 +69,14 @@ cdef extern from "bpf/bpf.h" nogil:
         size_t sz
         uint64_t elem_flags
 
+    enum:
+        BPF_XDP
+
+    struct bpf_link_create_opts:
+        size_t sz
+        uint32_t flags
+
+    int bpf_link_create(int prog_fd, int target, int attach_type, const bpf_link_create_opts *options)
     int bpf_iter_create(int link_fd)
     int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *size)
     int bpf_map_lookup_elem(int fd, const void *key, void *value)

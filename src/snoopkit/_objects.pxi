@@ -197,6 +197,8 @@ cdef class _Handle:
                 filter.made_qdisc = False
             other = other.next
         if self.owner != _forks:
+            if filter.link_fd >= 0:
+                close(filter.link_fd)
             free(filter)                # it is the parent's
             return
         cdef Log log

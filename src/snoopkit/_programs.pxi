@@ -196,14 +196,20 @@ cdef class Program:
         target.number = fd
         return self._attach(&target)
 
-    def attach_interface(self, int index):
+    def attach_interface(self, int index, uint32_t xdp_mode=0):
         cdef Target target
+        if xdp_mode:
+            return self._attach_unlinked(index, xdp_mode, False, False, 0, 0)
         memset(&target, 0, sizeof(target))
         target.kind = INTERFACE
         target.number = index
         return self._attach(&target)
 
-    def attach_filter(self, int interface, bint is_egress):
+    def attach_filter(self, int interface, bint is_egress, uint32_t handle=0, uint32_t priority=0):
+        return self._attach_unlinked(interface, 0, True, is_egress, handle, priority)
+
+    cdef Link _attach_unlinked(
+            self, int interface, uint32_t xdp_mode, bint is_tc, bint is_egress, uint32_t handle, uint32_t priority):
         global _live
         cdef Link made = Link.__new__(Link)
         cdef int fd = self.fd
@@ -215,7 +221,10 @@ cdef class Program:
         self.handle.busy += 1
         with nogil:
             _listen(&log, False)
-            filter = _add_filter(fd, interface, is_egress)
+            if is_tc:
+                filter = _add_filter(fd, interface, is_egress, handle, priority)
+            else:
+                filter = _add_xdp(fd, interface, xdp_mode)
             error_number = errno
         self.handle.busy -= 1
         if filter != NULL:

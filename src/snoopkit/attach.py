@@ -10,7 +10,7 @@ from .errors import AttachError, UnsupportedError
 from .loader import explained
 from .options import printable
 from .package import is_iterator
-from .targets import ACCEPTED, kind_of
+from .targets import ACCEPTED, XDP_REPLACE, kind_of
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["Links", "attach_all", "attach_iterator", "prepare"]
 
 MAP_TYPE_PROG_ARRAY = 3
 TCX_INGRESS, TCX_EGRESS = 46, 47  # ways to attach, since 6.6
+XDP_IF_NOEXIST, XDP_GENERIC, XDP_DRIVER = 1, 2, 4  # of its flags
 _PLACE_HINTS = {
     "xdp": "name a network interface: --iface eth0",
     "tc": "name a network interface: --iface eth0",
@@ -119,9 +120,9 @@ def _attach(program: Program, target: Target | None, links: Links) -> None:
             for cpu in _core.online_cpus() if target.pid < 0 else [-1]:
                 links.add(program.attach_clock(int(names[0], 0), cpu, target.pid))
         elif kind == "tc":
-            links.add(_attach_tc(program, _interface(program, names[0]), names[1:] == ["egress"]))
+            links.add(_attach_tc(program, _interface(program, names[0]), target))
         elif kind == "xdp":
-            links.add(program.attach_interface(_interface(program, names[0])))
+            links.add(_attach_xdp(program, _interface(program, names[0]), target.flags))
         elif kind == "cgroup":
             links.add(_attach_cgroup(program, names[0]))
         else:
@@ -150,14 +151,40 @@ def _attach_by_name(program: Program, target: Target) -> Link:
             )
 
 
-def _attach_tc(program: Program, interface: int, is_egress: bool) -> Link:
-    """By link, which leaves with its process whatever happens; before 6.6 as a filter of the clsact qdisc."""
+def _attach_tc(program: Program, interface: int, target: Target) -> Link:
+    """By link, which leaves with its process whatever happens; before 6.6, and where the package chose handle and
+    priority, which links don't have, as a filter of the clsact qdisc."""
+    if target.parts[1:] == ("custom",):
+        raise UnsupportedError(
+            f"attach: program {program.name}: BPF_TC_CUSTOM needs a parent, which no package can name",
+            feature="BPF_TC_CUSTOM",
+            hint=f"--attach {program.name}=tc:INTERFACE:ingress sends it elsewhere",
+        )
+    is_egress = target.parts[1:] == ("egress",)
+    if target.filter is not None:
+        return program.attach_filter(interface, is_egress, *target.filter)
     try:
         return program.attach_interface(interface)
     except AttachError as error:
         if error.errno != errnos.EINVAL:
             raise
     return program.attach_filter(interface, is_egress)
+
+
+def _attach_xdp(program: Program, interface: int, flags: int) -> Link:
+    """By link, which never replaces another program: that is what XDP_FLAGS_UPDATE_IF_NOEXIST asks for."""
+    mode = flags & ~XDP_IF_NOEXIST
+    if mode in (0, XDP_GENERIC, XDP_DRIVER):
+        return program.attach_interface(interface, mode)
+    if mode & XDP_REPLACE:
+        cause = "it would replace another program, of which a package knows nothing"
+    else:
+        cause = "it is either generic (2) or the driver's (4), and never the hardware's"
+    raise UnsupportedError(
+        f"attach: program {program.name}: XDP flags {flags:#x}: {cause}",
+        feature="XDP flags",
+        hint=f"--attach {program.name}=xdp:INTERFACE goes without them",
+    )
 
 
 def _interface(program: Program, name: str) -> int:
@@ -198,6 +225,13 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
     stage = f"attach: program {program.name} ({printable(program.section)})"
     number = error.errno
     hook = printable("/".join(names))
+    if kind == "xdp" and hook and number == errnos.EOPNOTSUPP:
+        return UnsupportedError(
+            f"{stage}: the driver of {hook} has no XDP of its own",
+            feature="XDP_FLAGS_DRV_MODE",
+            errno=number,
+            hint=f"--attach {program.name}=xdp:{hook} takes the generic one then",
+        )
     if number == errnos.EOPNOTSUPP:
         return UnsupportedError(
             f"{stage}: this kind of program can't be attached without being told where",
@@ -240,11 +274,17 @@ def _explained(program: Program, kind: str, names: list[str], error: AttachError
 
 
 def _explained_place(stage: str, kind: str, place: str, number: int | None) -> KernelError | None:
-    if kind == "xdp" and number == errnos.EBUSY:
+    if kind == "xdp" and number in (errnos.EBUSY, errnos.EEXIST):
         return AttachError(
             f"{stage}: {place} has an XDP program already, and it stays",
             errno=number,
             hint="see: bpftool net",
+        )
+    if kind == "tc" and number == errnos.EEXIST:
+        return AttachError(
+            f"{stage}: {place} has a filter of the same handle and priority already, and it stays",
+            errno=number,
+            hint="see: tc filter show dev …",
         )
     if kind == "cgroup" and number in (errnos.EBADF, errnos.EINVAL):
         return AttachError(f"{stage}: {place} isn't a folder of the cgroup2 hierarchy", errno=number)

@@ -204,7 +204,7 @@ _PROGRAM = _object(
         "link": _flag,
         "description": _text,
         "tchook": _TCHOOK,
-        "tcopts": _object({}, {"handle": _uint32, "priority": _uint32}),
+        "tcopts": _object({}, {"handle": _uint32, "priority": _number(0, 65535)}),
         "ifindex": _int32,
         "flags": _uint32,
         "xdpopts": _object({}, {"old_prog_fd": _int32}),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .package import Package, ProgramSpec
 
-__all__ = ["ACCEPTED", "Target", "kind_of", "of_package", "parse"]
+__all__ = ["ACCEPTED", "XDP_REPLACE", "Target", "kind_of", "of_package", "parse"]
 
 ACCEPTED = (
     "tracepoint:CATEGORY:NAME, raw_tracepoint:NAME, kprobe:FUNCTION, kretprobe:FUNCTION, uprobe:BINARY:FUNCTION, "
@@ -42,15 +42,18 @@ FORMS = {  # the fewest and the most parts behind the kind
 _PROBES = ("uprobe", "uretprobe", "usdt")
 _CGROUP_SECTIONS = ("cgroup", "cgroup_skb", "sockops")
 _TC_SECTIONS = ("tc", "classifier", "action")
+_WAYS = {"BPF_TC_INGRESS": "ingress", "BPF_TC_EGRESS": "egress", "BPF_TC_CUSTOM": "custom"}
+XDP_REPLACE = 16  # of its flags
 _DEFAULT_HZ = 99  # beside what happens a hundred times a second
 _LOOPBACK = 1  # where eunomia's runner sends what doesn't say otherwise
 
 
 class Target:
     """One target: `kind`, one of `FORMS`, and its parts. `offset` and `pid` are 0 and -1 where none is given;
-    `asked_for` tells what the user named from what was found for a program that may be switched off."""
+    `asked_for` tells what the user named from what was found for a program that may be switched off. `flags` are XDP's,
+    `filter` a tc filter's handle and priority, both as the package's notes have them."""
 
-    __slots__ = ("asked_for", "kind", "offset", "parts", "pid")
+    __slots__ = ("asked_for", "filter", "flags", "kind", "offset", "parts", "pid")
 
     def __init__(self, kind: str, parts: tuple[str, ...], offset: int = 0, pid: int = -1) -> None:
         self.kind = kind
@@ -58,6 +61,8 @@ class Target:
         self.offset = offset
         self.pid = pid
         self.asked_for = False
+        self.flags = 0
+        self.filter: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return ":".join((self.kind, *self.parts))
@@ -122,10 +127,10 @@ def of_package(
 ) -> dict[str, Target]:
     """The targets of those programs that libbpf can't send anywhere by their section alone.
 
-    `attach` goes from a program's name to its target, as text. Of the others, XDP and tc programs go to `interface`,
-    else where the package's notes send them, cgroup programs to `cgroup`; `pid` narrows uprobes, USDT probes and
-    sampling to one process. Raises AttachError for a program that the package doesn't have, and for options that no
-    program has a use for.
+    `attach` goes from a program's name to its target, as text, and is all that counts then. Of the others, XDP and tc
+    programs go to `interface`, else where the package's notes send them, in the way that these say; cgroup programs to
+    `cgroup`; `pid` narrows uprobes, USDT probes and sampling to one process. Raises AttachError for a program that the
+    package doesn't have, and for options that no program has a use for.
     """
     targets = {}
     for name, text in (attach or {}).items():
@@ -165,12 +170,23 @@ def _default(
     section = program.section.removeprefix("?")
     if kind == "xdp":
         place = interface or _noted_interface(program.extras.get("ifindex"), package)
-        return Target("xdp", (place,)) if place else None
+        if not place:
+            return None
+        target = Target("xdp", (place,))
+        target.flags = program.extras.get("flags") or 0
+        if (program.extras.get("xdpopts") or {}).get("old_prog_fd"):
+            target.flags |= XDP_REPLACE
+        return target
     if kind == "tc":
         hook = program.extras.get("tchook") or {}
         place = interface or _noted_interface(hook.get("ifindex"), package)
-        way = "egress" if hook.get("attach_point") == "BPF_TC_EGRESS" else "ingress"
-        return Target("tc", (place, way)) if place else None
+        if not place:
+            return None
+        target = Target("tc", (place, _WAYS[hook.get("attach_point", "BPF_TC_INGRESS")]))
+        chosen = program.extras.get("tcopts")
+        if chosen is not None:
+            target.filter = chosen.get("handle", 1), chosen.get("priority", 1)
+        return target
     if kind == "cgroup":
         return Target("cgroup", (cgroup,)) if cgroup else None
     if kind == "perf_event":

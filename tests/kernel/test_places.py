@@ -272,6 +272,95 @@ def test_somebody_elses_xdp_program_stays(places: snoopkit.Package) -> None:
     assert "has an XDP program already" in text
 
 
+@pytest.fixture(scope="module")
+def noted() -> snoopkit.Package:
+    return snoopkit.build(BPF / "noted_places.bpf.c")
+
+
+def test_a_filter_where_its_notes_send_it(noted: snoopkit.Package) -> None:
+    """With its handle and priority, and gone at the end; the command line's target goes before the notes."""
+
+    def child() -> list[Any]:
+        own_network()
+        found: list[Any] = []
+        for attach in ({}, {"on_filter": "tc:lo:ingress"}):
+            with snoopkit.run(noted, enable=["on_filter"], attach=attach) as snoop:
+                send(5)
+                found += [snoop.globals.packets, tc("filter", "show", "dev", "lo", "egress")]
+        return found
+
+    packets, shown, otherwise, nothing = in_child(child)
+    assert (packets, otherwise, nothing) == (5, 5, "")
+    assert "pref 7 bpf" in shown and "handle 0x5 on_filter" in shown
+
+
+def test_a_handle_that_is_taken(noted: snoopkit.Package) -> None:
+    def child() -> list[str]:
+        own_network()
+        with snoopkit.run(noted, enable=["on_filter"]):
+            try:
+                snoopkit.run(noted, enable=["on_filter"]).close()
+            except AttachError as error:
+                return [str(error), tc("filter", "show", "dev", "lo", "egress")]
+        return ["replaced", ""]
+
+    refusal, shown = in_child(child)
+    assert "has a filter of the same handle and priority already" in refusal
+    assert shown.count("handle 0x5 on_filter") == 1
+
+
+def test_the_mode_of_an_xdp_program(noted: snoopkit.Package) -> None:
+    """On an interface whose driver could do it itself, as it does without the notes."""
+
+    def child() -> list[Any]:
+        own_network()
+        subprocess.run(
+            ["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"], check=True, timeout=20
+        )
+
+        def mode(device: str) -> str:
+            done = subprocess.run(["ip", "link", "show", device], capture_output=True, text=True, timeout=20)
+            return next((word for word in done.stdout.split() if word.startswith("xdp")), "")
+
+        found: list[Any] = []
+        for name, arguments in (
+            ("on_generic", {"interface": "v0"}),
+            ("on_driver", {"interface": "v0"}),
+            ("on_generic", {"attach": {"on_generic": "xdp:v0"}}),
+        ):
+            with snoopkit.run(noted, enable=[name], **arguments):
+                found.append(mode("v0"))
+            found.append(mode("v0"))
+        with snoopkit.run(noted, enable=["on_generic"]) as snoop:  # to the loopback, by its number
+            send(5)
+            found += [mode("lo"), snoop.globals.frames]
+        return found
+
+    assert in_child(child) == ["xdpgeneric", "", "xdp", "", "xdp", "", "xdpgeneric", 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    {
+        "on_custom": "BPF_TC_CUSTOM needs a parent",
+        "on_driver": "the driver of 1 has no XDP of its own",
+        "on_hardware": "XDP flags 0x8: it is either generic (2) or the driver's (4)",
+        "on_replacing": "XDP flags 0x10: it would replace another program",
+    }.items(),
+)
+def test_notes_that_cannot_be_followed(noted: snoopkit.Package, name: str, words: str) -> None:
+    def child() -> str:
+        own_network()
+        try:
+            snoopkit.run(noted, enable=[name]).close()
+        except UnsupportedError as error:
+            return f"{error} {error.hint}"
+        return "attached"
+
+    text = in_child(child)
+    assert words in text and f"--attach {name}=" in text
+
+
 @pytest.mark.own_root
 def test_connections_of_a_cgroup(places: snoopkit.Package, cgroup: str) -> None:
     connect = (
