@@ -15,6 +15,7 @@ import tempfile
 
 from . import anchors, skeleton
 from .annotations import LICENSE, MAP, PROGRAM, STRUCT, VARIABLE, places, read as read_annotations
+from .arches import known_arch, system_headers, target_arch
 from .btf import Btf
 from .elf import Elf
 from .errors import CompileError, PackageError
@@ -34,22 +35,9 @@ __all__ = [
     "find_clang",
     "object_name",
     "own_header",
-    "target_arch",
 ]
 
 _OLDEST_CLANG = 14  # knows declaration tags
-_TARGETS = {
-    "x86_64": "x86",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "powerpc64": "powerpc",
-    "ppc64le": "powerpc",
-    "ppc64": "powerpc",
-    "s390x": "s390",
-    "mips64": "mips",
-    "riscv64": "riscv",
-    "loongarch64": "loongarch",
-}
 # To the compiler itself: before 16 the driver wants to be told that this may be removed one day, since then it may not.
 _ZERO_INIT = ("-Xclang", "-ftrivial-auto-var-init=zero")
 _VERSION = re.compile(rb"clang version (\d+)\.")
@@ -69,12 +57,15 @@ def build(
     vmlinux: Path | None = None,
     include: Sequence[Path] = (),
     define: Sequence[str] = (),
+    arch: str | None = None,
 ) -> Package:
     """Compile `source`, whose events are the structs of `header`, to a package; several sources are linked.
 
     `btf` is a file with a kernel's BTF, and `vmlinux` a vmlinux.h, to use in place of the running kernel's; one
     beside the source goes before both. `include` and `define` are clang's -I and -D, `cflags` go to it as they are.
-    What clang warned of stands in the package's `warnings`. Raises CompileError.
+    `arch` is the architecture to compile for, this machine's if None: "x86", "arm64" or whatever else libbpf's headers
+    know; a source that includes vmlinux.h needs that architecture's then. What clang warned of stands in the package's
+    `warnings`. Raises CompileError, and ValueError for an architecture that isn't known.
     """
     package, diagnostics = compile_sources(
         [source] if isinstance(source, (str, os.PathLike)) else source,
@@ -85,6 +76,7 @@ def build(
         vmlinux=vmlinux,
         include=include,
         define=define,
+        arch=arch,
     )
     if diagnostics:
         package.warnings += (diagnostics,)
@@ -125,6 +117,7 @@ def compile_package(
     vmlinux: Path | None = None,
     include: Sequence[Path] = (),
     define: Sequence[str] = (),
+    arch: str | None = None,
     header_only: bool = False,
     is_part: bool = False,
     is_own: bool = False,
@@ -138,6 +131,7 @@ def compile_package(
     it will be linked with others: it may be without programs, and needs the header only if it includes it.
     `is_own`, that nobody named the header: one that defines no struct isn't it.
     """
+    arch = target_arch() if arch is None else known_arch(arch)
     source = os.fspath(source)
     header = source if header_only else header
     header = os.fspath(header) if header is not None else None
@@ -146,7 +140,7 @@ def compile_package(
             raise CompileError(f"{path}: there is no such file")
     compiler = find_clang(clang)
     with tempfile.TemporaryDirectory(prefix="snoopkit-") as scratch:
-        job = _Job(compiler, source, header, scratch, log, is_part)
+        job = _Job(compiler, source, header, scratch, log, is_part, arch)
         job.flags += [f"-D{text}" for text in define]
         for folder in include:
             job.include(folder)
@@ -211,8 +205,10 @@ class _Job:
         scratch: str,
         log: Callable[[str], None] | None,
         is_part: bool,
+        arch: str,
     ) -> None:
         self.is_part = is_part
+        self.arch = arch
         self.clang = clang
         self.log = log
         self.scratch = scratch
@@ -234,12 +230,14 @@ class _Job:
         self.overlay()
         kernel: list[str] = []
         if not os.path.exists(os.path.join(self.folder, "vmlinux.h")) and (
-            vmlinux is not None or btf is not None or self.mentions(b"vmlinux.h")
+            vmlinux is not None
+            or btf is not None
+            or (self.arch == target_arch() and self.mentions(b"vmlinux.h"))
         ):
             kernel = self.kernel_types(vmlinux, btf)
         status, text = self.clang_once(kernel)
         if status and not kernel and "'vmlinux.h' file not found" in text:
-            # An inner header wants it.
+            # An inner header wants it, or another architecture's is to be told apart from one that is only spoken of.
             kernel = self.kernel_types(vmlinux, btf)
             status, text = self.clang_once(kernel)
         self.diagnostics = self.in_users_words(text)
@@ -307,6 +305,13 @@ class _Job:
             os.makedirs(folder, exist_ok=True)
             os.symlink(os.path.abspath(vmlinux), os.path.join(folder, "vmlinux.h"))
         else:
+            if btf is None and self.arch != target_arch():
+                source = os.path.join(self.user_folder, self.source_name)
+                raise CompileError(
+                    f"{source}: it includes vmlinux.h, and the one at hand is this machine's own "
+                    f"({target_arch()}), not one of {self.arch}",
+                    hint="give one with --vmlinux, or such a kernel's BTF with --btf",
+                )
             from .vmlinux import cached_header
 
             folder = cached_header(os.fspath(btf) if btf is not None else None)
@@ -314,10 +319,10 @@ class _Job:
 
     def clang_once(self, kernel: list[str]) -> tuple[int, str]:
         command = [self.clang, "-g", "-O2", "-target", "bpf", "-mcpu=v3"]
-        command += [f"-D__TARGET_ARCH_{target_arch()}", "-Wno-unknown-attributes", *_ZERO_INIT]
+        command += [f"-D__TARGET_ARCH_{self.arch}", "-Wno-unknown-attributes", *_ZERO_INIT]
         command.append("-fno-stack-protector")  # some distributions switch it on; BPF has none
         command += ["-fdebug-compilation-dir=.", "-MD", "-MF", os.path.join(self.scratch, "object.d")]
-        command += ["-I.", *self.flags, *_headers(), *kernel, *_system_headers()]
+        command += ["-I.", *self.flags, *_headers(), *kernel, *system_headers(self.arch)]
         command += ["-c", self.source_name, "-o", self.output]
         if self.log is not None:
             import shlex
@@ -384,12 +389,6 @@ def _check_version(clang: str, version: int | None = None) -> None:
         )
 
 
-def target_arch() -> str:
-    """This machine's architecture, as libbpf's headers and the folders of vmlinux.h call it."""
-    machine = os.uname().machine
-    return _TARGETS.get(machine, machine)
-
-
 def _headers() -> list[str]:
     """The folders that hold snoopkit.bpf.h and bpf/bpf_helpers.h; the latter is the wheel's own, in the system's
     default folder, or where pkg-config says. Whichever it is, the object's bytes don't tell."""
@@ -414,12 +413,6 @@ def has_headers() -> bool:
     """Whether libbpf's headers for BPF sources are where `build` looks for them."""
     folders = [word for word in _headers() if os.path.isabs(word)] + ["/usr/include"]
     return any(os.path.exists(f"{folder}/bpf/bpf_helpers.h") for folder in folders)
-
-
-def _system_headers() -> list[str]:
-    """Where Debian keeps asm/types.h, which no search for target bpf finds."""
-    folder = f"/usr/include/{os.uname().machine}-linux-gnu"
-    return ["-idirafter", folder] if os.path.isdir(folder) else []
 
 
 def _hint(diagnostics: str) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 
 import snoopkit
 from snoopkit import compiler
+from snoopkit.arches import target_arch
 from snoopkit.errors import CompileError
 
+SNOOPKIT = str(Path(sys.executable).parent / "snoopkit")
 KERNEL_H = """
 typedef unsigned char __u8; typedef unsigned short __u16; typedef unsigned int __u32;
 typedef unsigned long long __u64; typedef int __s32; typedef long long __s64; typedef _Bool bool;
@@ -370,6 +374,74 @@ def test_a_struct_that_another_one_points_to(tmp_path: Path) -> None:
 def test_define_and_cflags(tmp_path: Path) -> None:
     source, header = write(tmp_path, body="return A + B;")
     assert snoopkit.build(source, header, define=["A=1"], cflags=["-DB=2"]).programs
+
+
+SWITCHED = """
+/* without vmlinux.h */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#if defined(__TARGET_ARCH_x86)
+const volatile int arch = 86;
+#elif defined(__TARGET_ARCH_arm64)
+const volatile int arch = 64;
+#elif defined(__TARGET_ARCH_riscv)
+const volatile int arch = 5;
+#endif
+SEC("raw_tp/sched_process_exec") int on_exec(void *ctx) { return arch; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    source = tmp_path / "x.bpf.c"
+    source.write_text(SWITCHED)
+    found = {arch: snoopkit.build(source, arch=arch) for arch in ("x86", "arm64", "riscv")}
+    assert [package.options["arch"].default for package in found.values()] == [86, 64, 5]
+
+
+def test_registers_of_another_architecture(tmp_path: Path) -> None:
+    """libbpf's PT_REGS_PARM1() is what differs; the kernel's types must be that architecture's, too."""
+    source = tmp_path / "x.bpf.c"
+    source.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n'
+        'SEC("kprobe/f") int on_call(struct pt_regs *ctx) { return PT_REGS_PARM1(ctx); }\n'
+        'char LICENSE[] SEC("license") = "GPL";\n'
+    )
+    other = "riscv" if target_arch() != "riscv" else "x86"
+    error = refusal(source, arch=other)
+    assert f"this machine's own ({target_arch()}), not one of {other}" in str(error)
+    assert "--vmlinux" in str(error.hint)
+    folder = tmp_path / "kernel"  # as libbpf's own tools are given it
+    folder.mkdir()
+    (folder / "vmlinux.h").write_text('#error "found"\n')
+    assert '"found"' in refusal(source, arch=other, include=[folder]).diagnostics
+    if other == "riscv":
+        kernel = tmp_path / "riscv.h"
+        kernel.write_text(KERNEL_H + "struct user_regs_struct { unsigned long pc, a0; };\nstruct pt_regs;\n")
+        assert list(snoopkit.build(source, arch="riscv", vmlinux=kernel).programs) == ["on_call"]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    {
+        "aarch64": "did you mean arm64?",
+        "x86_64": "did you mean x86?",
+        "riscv32": "did you mean riscv?",
+        "": "known are arc, arm, arm64",
+    }.items(),
+)
+def test_an_unknown_architecture(name: str, answer: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(answer)):
+        snoopkit.build(*write(tmp_path), arch=name)
+    done = subprocess.run(
+        [SNOOPKIT, "build", "--arch", name, "x.bpf.c"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and answer in done.stderr
+    assert not (tmp_path / "package.json").exists()
 
 
 def test_a_wheels_own_libbpf_headers_give_the_same_bytes(

@@ -15,8 +15,8 @@ import yaml
 
 import snoopkit
 from snoopkit import sources
+from snoopkit.arches import target_arch
 from snoopkit.btf import Btf
-from snoopkit.compiler import target_arch
 
 LESSON = Path(__file__).parents[2] / "examples" / "execsnoop"
 

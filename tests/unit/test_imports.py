@@ -38,7 +38,8 @@ ARROWS: dict[str, set[str]] = {
     "annotations": SEAM,
     "skeleton": SEAM | {"anchors"},
     "linker": SEAM | {"skeleton"},
-    "compiler": SEAM | {"anchors", "annotations", "skeleton"},
+    "arches": set(),
+    "compiler": SEAM | {"anchors", "annotations", "arches", "skeleton"},
     # run half: no compiler
     "_core": {"errors", "record", "_libbpf", "_system"},
     "features": {"errors", "btf", "_core"},
@@ -84,6 +85,7 @@ ARROWS: dict[str, set[str]] = {
 LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "arguments": {"commandline"},
+    "arches": {"commandline"},
     "compiler": {"linker"},
     "sources": {"btfhub", "compiler", "fetch", "skeleton"},
     "doctor": {"compiler"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
+from ..arches import ARCHES, known_arch
 from ..commandline import CommandLine
 from ..compiler import compile_sources, own_header
 from ..errors import CompileError
@@ -43,6 +45,14 @@ def parser() -> CommandLine:
         "--vmlinux", metavar="FILE", help="a vmlinux.h to use; one beside the source goes first"
     )
     parser.add_argument(
+        "--arch",
+        metavar="ARCH",
+        type=_arch,
+        choices=ARCHES,
+        help=f"the architecture to compile for: {', '.join(ARCHES)} (default: this machine's); a source that includes "
+        "vmlinux.h needs one of that architecture then",
+    )
+    parser.add_argument(
         "--clang", metavar="PATH", help="default: clang on the PATH, else the newest clang-NN"
     )
     parser.add_argument(
@@ -73,6 +83,7 @@ def main(argv: Sequence[str]) -> int | None:
         vmlinux=options.vmlinux,
         include=options.include,
         define=options.define,
+        arch=options.arch,
         log=_log if options.verbose else None,
     )
     sys.stderr.write(diagnostics)
@@ -82,6 +93,13 @@ def main(argv: Sequence[str]) -> int | None:
     package.write(path)
     print(path)
     return None
+
+
+def _arch(name: str) -> str:
+    try:
+        return known_arch(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _log(text: str) -> None:

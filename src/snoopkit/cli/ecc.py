@@ -6,8 +6,9 @@ import json
 import os
 import sys
 
+from ..arches import target_arch
 from ..commandline import CommandLine
-from ..compiler import compile_package, object_name, target_arch
+from ..compiler import compile_package, object_name
 from ..errors import CompileError
 from .command import command
 
