@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Object", "explained", "open"]
 
 MAP_TYPE_ARRAY = 2
+_EVENT_MAP_WIDTHS = {
+    4: 4,
+    27: 0,
+}  # what the kernel wants of a perf event array's and a ring buffer's key and value
 
 _ROOT_HINT = "run as root, or with these capabilities"
 _MODULES_HINT = "it may be in a kernel module: only with CAP_SYS_ADMIN those are searched"
@@ -91,6 +95,9 @@ def open(
         for map in core.maps.values():
             if map.type == MAP_TYPE_ARRAY and map.max_entries == 0:
                 map.max_entries = features.possible_cpus()
+            width = _EVENT_MAP_WIDTHS.get(map.type)
+            if width is not None and (map.key_size, map.value_size) != (width, width):
+                map.redefine(map.type, width, width, map.max_entries)  # `__type(value, struct …)` is for us
         for names, is_on in ((enable, True), (disable, False)):
             for name in names:
                 if name not in core.programs:

@@ -85,9 +85,10 @@ def meta(
 ) -> dict[str, Any]:
     """The whole meta of a package whose object is called `name` ("execsnoop").
 
-    `exported` are the type ids of the header's structs, the event first; `notes` what the source's comments say of
-    each name. Of an object that `is_part` of what will be linked, the maps of some events may be in others. Raises
-    CompileError for a declaration tag that makes no sense.
+    `exported` are the type ids of the header's structs, the event first; where there are none the event maps may tell
+    by `__type(value, struct …)`. `notes` is what the source's comments say of each name. Of an object that `is_part` of
+    what will be linked, the maps of some events may be in others. Raises CompileError for a declaration tag that makes
+    no sense.
     """
     notes = notes or {}
     object_name = re.sub(r"\W", "_", f"{name}.bpf", flags=re.ASCII)
@@ -101,7 +102,12 @@ def meta(
             variable.update(notes.get(variable["name"], {}))
     maps = read_maps(btf, [])
     iterators = [symbol.name for symbol in elf.programs() if is_iterator(elf.sections[symbol.section].name)]
-    events = _events(btf, maps, iterators, exported, is_part)
+    values = _values(btf, maps) if not exported and not is_part else {}
+    if values:
+        exported = list(dict.fromkeys(values.values()))
+        events = [{"map": map, **untagged_event(btf, type_id)} for map, type_id in values.items()]
+    else:
+        events = _events(btf, maps, iterators, exported, is_part)
     if events:
         own["events"] = events
     for key, section_name, tag in (("losses", ".maps", LOSSES_TAG), ("ring", ".rodata", RING_TAG)):
@@ -299,6 +305,15 @@ def _events(
         return declared
     entry = untagged_event(btf, exported[0])
     return [{"map": spec.name, **entry} for spec in maps.values() if spec.type in EVENT_MAP_TYPES]
+
+
+def _values(btf: Btf, maps: dict[str, MapSpec]) -> dict[str, int]:
+    """The struct that each event map is declared to hold; none at all unless each is: one that nobody reads would go
+    unnoticed beside the others."""
+    event_maps = [spec for spec in maps.values() if spec.type in EVENT_MAP_TYPES]
+    found = {spec.name: btf.resolve(spec.value_type_id) for spec in event_maps}
+    is_each = all(btf.types[id].kind == KIND_STRUCT and btf.types[id].name for id in found.values())
+    return found if is_each else {}
 
 
 def untagged_event(btf: Btf, type_id: int) -> dict[str, Any]:

@@ -235,6 +235,34 @@ def test_without_a_header_there_is_no_event(tmp_path: Path) -> None:
     assert "map events: the package doesn't say what its records are" in warning
 
 
+VALUED = """
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+struct first { int pid; }; struct second { char comm[16]; }; typedef struct { int x; } nameless;
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); __type(value, struct first); } a SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __type(value, VALUE); } b SEC(".maps");
+SEC("raw_tp/sched_process_exec") int on_exec(void *ctx) { return 0; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_without_a_header_event_maps_may_say_what_they_hold(tmp_path: Path) -> None:
+    source, _ = write(tmp_path, source=VALUED.replace("VALUE", "struct second"))
+    package = snoopkit.build(source)
+    assert [(spec.map, spec.struct.name) for spec in package.event_specs] == [("a", "first"), ("b", "second")]
+    assert exported(package) == ["first", "second"]
+    assert package.warnings == ()
+
+
+@pytest.mark.parametrize("value", ["int", "nameless"])
+def test_a_map_that_does_not_name_a_struct(value: str, tmp_path: Path) -> None:
+    """Then no map is read, and each is spoken of, as where none names one."""
+    source, _ = write(tmp_path, source=VALUED.replace("VALUE", value))
+    package = snoopkit.build(source)
+    assert (package.event_specs, exported(package)) == ((), [])
+    assert len(package.warnings) == 2
+
+
 def test_a_trailing_array_is_the_tail(tmp_path: Path) -> None:
     package = snoopkit.build(*write(tmp_path, "struct event { int n; char text[]; };\n"))
     assert package.event_specs[0].tail_member == "text"

@@ -485,3 +485,14 @@ def test_the_asyncio_example_runs() -> None:
             process.wait()
     assert (said.returncode, said.stderr) == (0, "")
     assert {line.split()[0] for line in said.stdout.splitlines() if "'/etc/hostname'" in line} == set(pids)
+
+
+def test_maps_that_say_what_they_hold() -> None:
+    """Without a header: by their value's type, which neither kind of map has in the kernel."""
+    with run(snoopkit.build(BPF / "valued.bpf.c")) as snoop:
+        call(7)
+        found = [event for lot in snoop.finish() for event in lot]
+    assert [event.number for event in found if event._map == "numbers"] == list(range(1, 8))
+    comm = Path("/proc/self/comm").read_text().rstrip("\n")
+    assert [event.comm for event in found if event._map == "names"] == [comm] * 7
+    assert len(found) == 14
