@@ -116,8 +116,8 @@ def test_of_a_busy_program_much_is_read_at_a_time(bursts: snoopkit.Package, way:
         while busy.poll() is None:
             counts.append(len(snoop.poll(0.1) if way == "poll" else next(batches)))
         seconds = time.monotonic() - began
-    # Every 20 ms, or a quarter of a ring: 4,000 of these records and more.
-    assert len(counts) < 10 + seconds / 0.02 + sum(counts) / 4000
+    # Every 20 ms, or a quarter of a ring: 4,000 of these records and more. The first fifty drains come sooner.
+    assert len(counts) < 60 + seconds / 0.02 + sum(counts) / 4000
 
 
 def test_fileno_goes_with_a_selector(bursts: snoopkit.Package) -> None:
