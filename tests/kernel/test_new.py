@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,19 @@ def test_its_reader_prints(tmp_path: Path) -> None:
         [sys.executable, "-u", "opens.py"], cwd=tmp_path / "opens", stdout=subprocess.PIPE, text=True
     )
     assert reader.stdout is not None
+    is_seen = threading.Event()
+
+    def open_again_and_again() -> None:
+        while not is_seen.wait(0.05) and reader.poll() is None:
+            marker.write_text("")
+
+    opening = threading.Thread(target=open_again_and_again)
+    opening.start()
     try:
-        for line in reader.stdout:
-            if str(marker) in line:
-                break
-            marker.write_text("")  # the reader's own start shows that it is attached
-        else:
-            raise AssertionError("it ended")
+        assert any(str(marker) in line for line in reader.stdout), "it ended"
     finally:
+        is_seen.set()
+        opening.join()
         reader.send_signal(2)
         reader.communicate(timeout=20)
     assert reader.returncode == 0
