@@ -13,18 +13,16 @@ import shutil
 import subprocess
 import tempfile
 
-from . import anchors, skeleton
-from .annotations import LICENSE, MAP, PROGRAM, STRUCT, VARIABLE, places, read as read_annotations
+from . import anchors
 from .arches import known_arch, system_headers, target_arch
-from .btf import Btf
-from .elf import Elf
-from .errors import CompileError, PackageError
-from .package import Package
+from .errors import CompileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+    from .package import Package
 
     Path = str | os.PathLike[str]
 
@@ -104,7 +102,8 @@ def own_header(source: Path) -> str | None:
     header = os.path.join(os.path.dirname(path), name)
     if not os.path.isfile(header) or not os.path.isfile(path):
         return None
-    return header if f'"{name}"' in _text(path) else None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return header if f'"{name}"' in file.read() else None
 
 
 def compile_package(
@@ -152,7 +151,9 @@ def compile_package(
             files |= job.files()
         if is_part and not job.includes_header():
             header = None
-    return _package(data, source, header, is_part, is_own), job.diagnostics
+    from .packaging import package_of
+
+    return package_of(data, object_name(source), source, header, is_part, is_own), job.diagnostics
 
 
 def object_name(source: Path) -> str:
@@ -268,6 +269,8 @@ class _Job:
         """Put the copy with anchors in the header's place; without a header the source itself may tag its events."""
         path = self.header_path
         if path is None:
+            from . import skeleton
+
             if not self.mentions(skeleton.EVENT_TAG.encode()) and not self.mentions(_EVENT_MACRO):
                 return
             path = self.source_path
@@ -329,17 +332,22 @@ class _Job:
 
             self.log(shlex.join(command))
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 cwd=self.folder,
                 # clang believes PWD, and must not call the folder by another name than the overlay does
                 env={**os.environ, "PWD": self.folder, "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
         except OSError as error:
             raise CompileError(f"clang: {self.clang!r} can't be run: {error.strerror}") from None
-        return done.returncode, done.stderr.decode("utf-8", "replace")
+        with process:
+            from . import btf_check, packaging  # noqa: F401  what is needed next, while clang works
+
+            _, text = process.communicate()
+        return process.returncode, text.decode("utf-8", "replace")
 
     def includes_header(self) -> bool:
         return any(path == self.header_path or _same_file(path, self.header_path) for path in self.files())
@@ -423,61 +431,3 @@ def _hint(diagnostics: str) -> str | None:
     if "unable to create target" in diagnostics or "unknown target triple" in diagnostics:
         return "this clang was built without the BPF target: name another one with --clang"
     return None
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# From the object to the package
-
-
-def _package(data: bytes, source: str, header: str | None, is_part: bool, is_own: bool) -> Package:
-    try:
-        elf = Elf.parse(data)
-        section = elf.section(".BTF")
-        if section is None:
-            raise CompileError(f"{source}: it has neither programs nor variables")
-        structs = anchors.structs(Btf.parse(section.data, trusted=True))  # clang's own
-        data = anchors.remove(data)
-        elf = Elf.parse(data)
-        section = elf.section(".BTF")
-        assert section is not None
-        btf = Btf.parse(section.data, trusted=True)  # the package checks it
-        if not elf.programs() and source != header and not is_part:
-            raise CompileError(
-                f"{source}: it has no programs", hint='a program is a function with SEC("…") in front of it'
-            )
-        if header is not None and (structs or not is_own):
-            if not structs:
-                raise CompileError(f"{header}: it defines no struct, as {source} sees it")
-            text = _text(header)
-            notes = read_annotations(text, dict.fromkeys((name for _, name in structs), STRUCT), header)
-            marked = [name for name, keys in notes.items() if "export" in keys]
-            exported = skeleton.choose(btf, structs, header, marked)
-        else:
-            exported = skeleton.tagged(btf)
-        kinds = {"LICENSE": LICENSE}
-        for names, kind in zip(skeleton.names(elf, btf), (VARIABLE, MAP, PROGRAM), strict=True):
-            kinds |= dict.fromkeys(names, kind)
-        text = _text(source)
-        notes = read_annotations(text, kinds, source)
-
-        def package(notes: dict[str, Any]) -> Package:
-            name = object_name(source)
-            return Package(data, skeleton.meta(elf, btf, name, exported, notes, is_part=is_part))
-
-        try:
-            return package(notes)
-        except PackageError:
-            package({})  # where that is refused too, the comments are not at fault
-            for name, line in places(text, kinds).items():
-                try:
-                    package({name: notes.get(name, {})})
-                except PackageError as error:
-                    raise CompileError(f"{source}:{line}: the comment on {name}: {error}") from error
-            raise
-    except PackageError as error:
-        raise CompileError(f"{source}: no sound package comes of it: {error}") from error
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()

@@ -39,7 +39,8 @@ ARROWS: dict[str, set[str]] = {
     "skeleton": SEAM | {"anchors"},
     "linker": SEAM | {"skeleton"},
     "arches": set(),
-    "compiler": SEAM | {"anchors", "annotations", "arches", "skeleton"},
+    "packaging": SEAM | {"anchors", "annotations", "skeleton"},
+    "compiler": SEAM | {"anchors", "arches"},
     # run half: no compiler
     "_core": {"errors", "record", "_libbpf", "_system"},
     "features": {"errors", "btf", "_core"},
@@ -86,7 +87,7 @@ LATE: dict[str, set[str]] = {
     "layout": {"cheader"},
     "arguments": {"commandline"},
     "arches": {"commandline"},
-    "compiler": {"linker"},
+    "compiler": {"btf_check", "linker", "packaging", "skeleton"},
     "sources": {"btfhub", "compiler", "fetch", "skeleton"},
     "doctor": {"compiler"},
     "linker": {"_core"},  # libbpf's linker, where there are several sources
