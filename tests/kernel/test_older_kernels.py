@@ -34,6 +34,12 @@ MAY_REPEAT = 0x20  # of header.flags in execsnoop.h
 def test_an_end_that_is_told_twice_comes_out_once(
     programs: dict[str, str], marker: str, settle: float
 ) -> None:
+    # Emulated CPUs take turns, so that two threads seldom end at once.
+    assert any(is_told_twice(programs, marker, settle) for _ in range(20)), "this showed nothing"
+
+
+def is_told_twice(programs: dict[str, str], marker: str, settle: float) -> bool:
+    """Whether the kernel told any of 200 ends twice; none of them comes out so, in any case."""
     with snoopkit.run(snoopkit.Package.read(package_path())) as witness:
         events, printed = watch(programs["ends"], "race", marker, "200", options={"settle": settle})
         records = [record for lot in witness.finish() for record in lot]
@@ -41,18 +47,18 @@ def test_an_end_that_is_told_twice_comes_out_once(
     told = {int(pid): int(status) for pid, status in map(str.split, printed.splitlines())}
     assert len(told) == 200
 
-    reports = [record for record in records if record._struct == "exit_event" and record.pid in told]
     by_pid: dict[int, list[int]] = {pid: [] for pid in told}
-    for record in reports:
-        by_pid[record.pid].append(record.header.flags)
+    for record in records:
+        if record._struct == "exit_event" and record.pid in told:
+            by_pid[record.pid].append(record.header.flags)
     assert all(by_pid.values())
-    assert max(map(len, by_pid.values())) > 1, "nothing was told twice, so this showed nothing"
     # Whatever is told again was marked as what may be.
     assert all(flags & MAY_REPEAT for lot in by_pid.values() for flags in lot[:-1])
 
     exits = [event for event in events if event.type == "exit" and event.pid in told]
     assert len(exits) == 200
     assert {event.pid: event.status for event in exits} == told
+    return max(map(len, by_pid.values())) > 1
 
 
 @pytest.fixture(scope="module")
