@@ -76,6 +76,7 @@ LIVE = (
         "snoopkit.messages",
         "snoopkit.options",
         "snoopkit.package",
+        "snoopkit.reading",
         "snoopkit.render.cells",
         "snoopkit.render.clock",
         "snoopkit.render.fitting",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from _thread import RLock, get_ident
-from time import monotonic
+from _thread import RLock
 
 from . import _core, attach as attaching, events, loader, targets, transport as transports
 from .errors import KernelError
-from .events import Lost
 from .package import Package
+from .reading import Reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     from .options import Value
 
 __all__ = ["Snoop", "run"]
-
-CHUNK = 2000  # events decoded at a time: objects made in larger lots cost twice as much each
-INDEX_BYTES = 24  # of a record's entry in a batch's index
-NOTHING = transports.Batch(memoryview(b""), memoryview(b""), [])
 
 
 def run(
@@ -114,25 +108,14 @@ class Snoop:
         u8: str = "list",
     ) -> None:
         self.package = package if isinstance(package, Package) else _package(package, btf)
-        self._is_closed = False
+        self._reading = Reading()
         self._closing = RLock()
-        self._forks = _core.forks()
         self._object: loader.Object | None = None
         self._transport: transports.Transport | None = None
         self._maps: Mapping[str, Map] | None = None
         self._globals: Globals | None = None
         self._links: attaching.Links | None = None
         self._forms = {"text": text, "u8": u8}
-        self._undecodable = 0
-        # What was drained and not yet given: batches, only the first of which may be begun; how many of its records
-        # and notices are decoded; the last of these, and an iterator over those of them that were not given.
-        self._begun: list[transports.Batch] = []
-        self._decoded = 0
-        self._lot: list[Any] = []
-        self._left: Any = iter(self._lot)
-        # Who reads now: a thread, or a task that waits in its loop.
-        self._reader_thread = 0
-        self._waiter: tuple[AbstractEventLoop, Future[None]] | None = None
         try:
             where = targets.of_package(self.package, attach, interface=interface, cgroup=cgroup, pid=pid)
             self._object = self._load(
@@ -147,9 +130,10 @@ class Snoop:
             self._transport = transports.open(self._object, self.package, buffer_bytes)
             self._links = attaching.attach_all(self._object, where)
             # Now that the kernel has no more to do: what happens meanwhile is in the rings.
-            self._decoder, self._event_types = events.decoder(
+            decoder, self._event_types = events.decoder(
                 self.package, [*self.package.events, *self.package.iterators], **self._forms
             )
+            self._reading.begin(self._transport, decoder)
         except BaseException:
             self.close()
             raise
@@ -182,15 +166,16 @@ class Snoop:
 
         Raises ValueError if the Snoop is closed, RuntimeError if another thread or task reads it.
         """
-        self._fill(timeout)
-        return self._give_events()
+        self._reading.fill(timeout)
+        return self._reading.give_events()
 
     def __iter__(self) -> Iterator[Any]:
         """Events for ever, or until `close()`; `Lost` notices among them where events are missing."""
-        while not self._is_closed:
-            self._fill(None)
-            self._decode_more()
-            yield from self._left
+        reading = self._reading
+        while not reading.is_closed:
+            reading.fill(None)
+            reading.decode_more()
+            yield from reading.left
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         """As iteration, in a running asyncio loop, which gets its turn before each lot of events.
@@ -198,10 +183,11 @@ class Snoop:
         Nothing stays registered with the loop where this ends: by `close()`, by leaving the iteration, by
         cancellation. The Snoop itself stays open until it is closed.
         """
-        while not self._is_closed:
-            await self._fill_async(None)
-            self._decode_more()
-            for event in self._left:
+        reading = self._reading
+        while not reading.is_closed:
+            await reading.fill_async(None)
+            reading.decode_more()
+            for event in reading.left:
                 yield event
 
     def batches(self, timeout: float | None = 0.1) -> Batches:
@@ -218,13 +204,19 @@ class Snoop:
         After the last lot `lost` is final; `maps` and `globals` stay readable until `close()`. Detaching can take a
         tenth of a second for each program: the first lot comes before. Errors are those of `poll`.
         """
-        for _ in self._finish():
-            yield self._give_events()
+        for _ in self._reading.finish(self._detach):
+            yield self._reading.give_events()
 
     def finish_batches(self) -> Iterator[Batch]:
         """The rest, as `finish()`, in batches."""
-        for _ in self._finish():
-            yield self._give_batch()
+        for _ in self._reading.finish(self._detach):
+            yield self._reading.give_batch()
+
+    def _detach(self) -> None:
+        with self._closing:
+            if self._links is not None:
+                self._links.close()
+                self._links = None
 
     def iterate(self, program: str) -> Batch:
         """What the BPF iterator `program` writes now, as the records that its source declares: a batch of its own.
@@ -233,7 +225,6 @@ class Snoop:
         program that is no such iterator or was not enabled, AttachError where the kernel refuses, DecodeError where a
         record's size can't be true.
         """
-        from .batch import Batch
         from .iterators import index
 
         if program not in self.package.iterators:
@@ -242,7 +233,7 @@ class Snoop:
         data = self.read_iterator(program)
         number = len(self.package.events) + list(self.package.iterators).index(program)
         found = index(self.package, program, data, began_ns, number)
-        return Batch(memoryview(data), memoryview(found), [], self._decoder, self._count_undecodable)
+        return self._reading.batch(memoryview(data), memoryview(found), [])
 
     def read_iterator(self, program: str) -> bytes:
         """What the BPF iterator `program` writes now, from the first of what it goes over to the last: its text, where
@@ -250,7 +241,7 @@ class Snoop:
         """
         from .iterators import read
 
-        self._reader()
+        self._reading.reader()
         with self._closing:  # which another thread may want to do
             return read(self._loaded(), program)
 
@@ -260,203 +251,7 @@ class Snoop:
         That is when a ring is a quarter full, and else 20 ms after the last reading (2 for the first tenth of a
         second), or sooner where that held back all it found. It stays the same until `close()`.
         """
-        return self._reader().fileno()
-
-    def _reader(self) -> transports.Transport:
-        if self._transport is None or self._is_closed:
-            raise ValueError("this Snoop is closed")
-        if self._forks != _core.forks():
-            raise RuntimeError(
-                "this Snoop is the parent's, which opened it before the fork: only close() is allowed"
-            )
-        return self._transport
-
-    def _claim(self) -> None:
-        """One at a time: who comes second is told, instead of both getting a part of the events."""
-        # CPython switches threads nowhere between these two lines' looking and taking.
-        me = get_ident()
-        if self._reader_thread not in (0, me) or self._waiter is not None:
-            raise RuntimeError("this Snoop is being read already, by another thread or task")
-        self._reader_thread = me
-
-    def _fill(self, timeout: float | None) -> None:
-        """Sees to it that there is something to give, waiting for it; in vain on timeout, or when another thread
-        closes."""
-        reader = self._reader()
-        if self._has_begun():
-            return
-        deadline, left = None if timeout is None else monotonic() + timeout, timeout
-        self._claim()
-        try:
-            while True:
-                # Before it drains: of a busy program a drain at once would find the few events since the last one.
-                if (left is None or left > 0) and not reader.is_behind:
-                    self._wait(reader, left)
-                self._drain(reader)
-                left = None if deadline is None else deadline - monotonic()
-                if self._has_begun() or self._is_closed or (left is not None and left <= 0):
-                    return
-        finally:
-            self._reader_thread = 0
-
-    def _wait(self, reader: transports.Transport, timeout: float | None) -> None:
-        try:
-            reader.wait(timeout)
-        except ValueError:
-            if not self._is_closed:
-                raise
-
-    async def _fill_async(self, timeout: float | None) -> None:
-        """The same for a task. It waits even where there are records, so that the loop gets its turn."""
-        reader = self._reader()
-        if self._has_begun():
-            from asyncio import sleep
-
-            await sleep(0)
-            return
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            self._claim()
-            self._reader_thread = 0
-            await self._readable(None if deadline is None else deadline - monotonic())
-            self._drain(reader)
-            if self._has_begun() or self._is_closed or (deadline is not None and deadline <= monotonic()):
-                return
-
-    async def _readable(self, timeout: float | None) -> None:
-        """Until it is time to drain, for `timeout` seconds, or until `close()`."""
-        import os
-        from asyncio import get_running_loop
-
-        loop = get_running_loop()
-        # A descriptor of our own: the loop must be able to forget it after another thread has closed the Snoop.
-        fd = os.dup(self.fileno())
-        future = loop.create_future()
-        self._waiter = loop, future
-        timer = None
-        try:
-            loop.add_reader(fd, _wake, future)
-            if timeout is not None:
-                timer = loop.call_later(timeout, _wake, future)
-            await future
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-            loop.remove_reader(fd)
-            os.close(fd)
-
-    # A signal's handler may raise wherever Python looks for signals, and another thread may close wherever Python
-    # switches: at calls and at jumps back. So that no event is lost by that, or given twice, each lot goes from hand to
-    # hand in one step that has neither.
-
-    def _drain(self, reader: transports.Transport, *, final: bool = False, detached: bool = False) -> None:
-        """Adds what the rings hold to what was begun."""
-        if self._is_closed:
-            return
-        is_behind = True
-        try:
-            while is_behind:
-                is_behind = reader.is_behind
-                self._begun.extend(map(reader.drain, (final,), (detached,)))
-        except ValueError:
-            if not self._is_closed:
-                raise
-
-    def _has_begun(self) -> bool:
-        """Whether something is left to be given; forgets what is not."""
-        while self._begun:
-            batch = self._begun[0]
-            if self._decoded < len(batch) + len(batch.lost) or self._left.__length_hint__():
-                return True
-            self._decoded = 0
-            del self._begun[:1]
-        return False
-
-    def _finish(self) -> Iterator[None]:
-        """Each time there is a batch to be given."""
-        reader = self._reader()
-        while self._has_begun():
-            yield
-        self._claim()
-        self._reader_thread = 0
-        self._drain(reader, final=True)
-        yield
-        while self._has_begun():  # where an earlier drain was interrupted
-            yield
-        with self._closing:
-            if self._links is not None:
-                self._links.close()
-                self._links = None
-        self._drain(self._reader(), final=True, detached=True)
-        yield
-        while self._has_begun():
-            yield
-
-    def _decode(self, batch: transports.Batch, start: int, stop: int) -> tuple[list[Any], int]:
-        """Events, or notices in place of them, and how many notices these are."""
-        before = self._decoder.undecodable
-        found = self._decoder.events(batch.data, batch.index, start, stop)
-        bad = 0
-        if self._decoder.undecodable != before:  # by this, or by a batch in another thread
-            bad = sum(isinstance(event, Lost) for event in found)
-        return found, bad
-
-    def _decode_more(self) -> None:
-        """Has the next lot ready, unless there is still something left of the last."""
-        if not self._begun:
-            return
-        batch, start = self._begun[0], self._decoded
-        if self._left.__length_hint__():
-            return
-        lot, bad = self._decode(batch, start, start + CHUNK)
-        if start + CHUNK >= len(batch):
-            lot += notices(batch)
-        left, decoded = iter(lot), start + len(lot)
-        self._undecodable += bad
-        self._lot, self._left, self._decoded = lot, left, decoded
-
-    def _give_events(self) -> list[Any]:
-        """All that is left of a batch."""
-        if not self._begun:
-            return []
-        batch, lot = self._begun[0], self._lot
-        found = lot[len(lot) - self._left.__length_hint__() :]
-        undecodable = 0
-        for start in range(self._decoded, len(batch), CHUNK):
-            more, bad = self._decode(batch, start, start + CHUNK)
-            found += more
-            undecodable += bad
-        found += notices(batch)[max(self._decoded - len(batch), 0) :]
-        self._undecodable += undecodable
-        self._decoded = 0
-        del lot[:], self._begun[:1]
-        return found
-
-    def _give_batch(self) -> Batch:
-        """All that is left of a batch, as records."""
-        from .batch import Batch
-
-        lot = self._lot
-        left = lot[len(lot) - self._left.__length_hint__() :]
-        batch = self._begun[0] if self._begun else NOTHING
-        given = self._decoded - len(left)
-        # what was decoded and not given will be decoded, and counted, once more
-        again = sum(isinstance(item, Lost) and item.detail is not None for item in left)
-        made = Batch(
-            batch.data,
-            batch.index[INDEX_BYTES * given :],
-            notices(batch)[max(given - len(batch), 0) :],
-            self._decoder,
-            self._count_undecodable,
-        )
-        self._undecodable -= again
-        self._decoded = 0
-        del lot[:], self._begun[:1]
-        return made
-
-    def _count_undecodable(self, count: int) -> None:
-        self._undecodable += count
+        return self._reading.reader().fileno()
 
     # State
 
@@ -466,7 +261,7 @@ class Snoop:
 
         For whoever puts them in order with something else. It stays readable after the end.
         """
-        if self._transport is None or self._has_begun():
+        if self._transport is None or self._reading.has_begun():
             return 0
         return self._transport.complete_until_ns
 
@@ -479,8 +274,8 @@ class Snoop:
     def losses(self) -> dict[str, int]:
         """The same by cause: `buffer_full`, `undecodable`. A cause that has not occurred is absent."""
         counts = dict(self._transport.losses) if self._transport is not None else {}
-        if self._undecodable:
-            counts["undecodable"] = counts.get("undecodable", 0) + self._undecodable
+        if undecodable := self._reading.undecodable:
+            counts["undecodable"] = counts.get("undecodable", 0) + undecodable
         return counts
 
     @property
@@ -512,7 +307,7 @@ class Snoop:
         return self._globals
 
     def _loaded(self) -> loader.Object:
-        if self._object is None or self._is_closed:
+        if self._object is None or self._reading.is_closed:
             raise ValueError("this Snoop is closed")
         return self._object
 
@@ -536,7 +331,7 @@ class Snoop:
     @property
     def closed(self) -> bool:
         """Whether `close()` was called."""
-        return self._is_closed
+        return self._reading.is_closed
 
     def close(self) -> None:
         """Detach, free the rings and unload; idempotent, from any thread. What was not read is gone: see `finish()`.
@@ -550,14 +345,7 @@ class Snoop:
             raise
 
     def _close(self) -> None:
-        self._is_closed = True
-        self._begun.clear()
-        self._lot.clear()
-        if (waiter := self._waiter) is not None:
-            try:
-                waiter[0].call_soon_threadsafe(_wake, waiter[1])
-            except RuntimeError:
-                pass  # the loop is closed, and nobody waits in it
+        self._reading.close()
         with self._closing:  # another thread may be detaching
             try:
                 if self._object is not None:
@@ -597,10 +385,10 @@ class Batches:
         snoop = self._snoop
         if snoop.closed:
             raise StopIteration
-        snoop._fill(self._timeout)
+        snoop._reading.fill(self._timeout)
         if snoop.closed:  # by another thread, meanwhile
             raise StopIteration
-        return snoop._give_batch()
+        return snoop._reading.give_batch()
 
     def __aiter__(self) -> Self:
         return self
@@ -609,23 +397,13 @@ class Batches:
         snoop = self._snoop
         if snoop.closed:
             raise StopAsyncIteration
-        await snoop._fill_async(self._timeout)
+        await snoop._reading.fill_async(self._timeout)
         if snoop.closed:
             raise StopAsyncIteration
-        return snoop._give_batch()
+        return snoop._reading.give_batch()
 
 
 def _package(path: str | PathLike[str], btf: str | PathLike[str] | None) -> Package:
     from . import sources
 
     return sources.read(path, btf=btf)
-
-
-def notices(batch: transports.Batch) -> list[Lost]:
-    """What became known to be missing with this batch."""
-    return [Lost(note.boottime_ns, note.cpu, note.map_name, note.count, note.cause) for note in batch.lost]
-
-
-def _wake(future: Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

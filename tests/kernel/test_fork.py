@@ -73,7 +73,7 @@ def test_the_child_is_told(transport: str) -> None:
     package, live = snoopkit.build(BPF / "calls.bpf.c", BPF / "calls.h"), _core.live_handles()
     with snoopkit.run(package, options={"target_pid": os.getpid()}, transport=transport) as snoop:
         os.getppid()
-        losses, reader = snoop.maps["losses"], snoop._reader()
+        losses, reader = snoop.maps["losses"], snoop._reading.reader()
         number = program_id(snoop._loaded().programs["on_call"].fd)
         before = snoop.globals.parents_sent
 

@@ -215,7 +215,7 @@ def read_in_every_way(package: snoopkit.Package) -> None:
 # Python itself drops what is raised while it drops a generator.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_at_every_line_leaves_nothing(package: snoopkit.Package, program_name: str) -> None:
-    rooms = ("session.py", "loader.py", "transport.py", "attach.py")
+    rooms = ("session.py", "reading.py", "loader.py", "transport.py", "attach.py")
     run_once(package)
     before = descriptors()
     places = [

@@ -74,11 +74,12 @@ ARROWS: dict[str, set[str]] = {
     "merging": set(),
     "batch": SEAM | {"_decode", "events", "columns", "render"},
     "stubs": SEAM,
+    "reading": SEAM | LIVE | {"transport", "_decode", "events", "batch"},
     # where it is wired
     "session": SEAM
     | LIVE
-    | {"loader", "attach", "iterators", "targets", "transport", "_decode", "events", "batch", "maps"}
-    | {"render", "sources"},
+    | {"loader", "attach", "iterators", "targets", "transport", "_decode", "events", "reading", "maps"}
+    | {"sources"},
     "sources": SEAM | {"cache"},
     "doctor": {"errors", "features", "package", "session"},
 }
