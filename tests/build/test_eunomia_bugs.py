@@ -203,7 +203,7 @@ class Server(BaseHTTPRequestHandler):
 def server(package: Path) -> Iterator[str]:
     Server.package = package.read_bytes()
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{http.server_address[1]}"

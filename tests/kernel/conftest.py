@@ -100,7 +100,7 @@ class Bursts:
             for _ in range(times):
                 os.getppid()
             return
-        threads = [threading.Thread(target=work, args=(cpu,)) for cpu in cpus]
+        threads = [threading.Thread(target=work, args=(cpu,), daemon=True) for cpu in cpus]
         for thread in threads:
             thread.start()
         for thread in threads:

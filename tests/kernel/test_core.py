@@ -244,7 +244,7 @@ def test_another_thread_may_close_a_waiting_reader(bursts: snoopkit.Package) -> 
     before = descriptors()
     with opened(bursts) as object:
         reader = _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
-        waiter = threading.Thread(target=reader.wait)
+        waiter = threading.Thread(target=reader.wait, daemon=True)
         waiter.start()
         time.sleep(0.1)
         with pytest.raises(RuntimeError, match="another thread"):
@@ -264,7 +264,9 @@ def test_waiting_lets_other_threads_run(bursts: snoopkit.Package) -> None:
         _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000) as reader,
     ):
         ticks = []
-        worker = threading.Thread(target=lambda: [ticks.append(n) or time.sleep(0.01) for n in range(10)])
+        worker = threading.Thread(
+            target=lambda: [ticks.append(n) or time.sleep(0.01) for n in range(10)], daemon=True
+        )
         worker.start()
         assert not reader.wait(0.4)
         assert len(ticks) == 10
@@ -325,7 +327,7 @@ def test_logs_of_threads_do_not_mix(bursts: snoopkit.Package) -> None:
                 except AttachError as error:
                     logs.setdefault(number, []).append(error.log)  # type: ignore[attr-defined]
 
-    threads = [threading.Thread(target=refuse, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=refuse, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -352,7 +354,7 @@ def test_threads_that_load_at_once_have_their_own_logs(
                 assert object.log.endswith(failed.value.log)
                 logs[name].append(object.log)
 
-    threads = [threading.Thread(target=refuse, args=(name,)) for name in names]
+    threads = [threading.Thread(target=refuse, args=(name,), daemon=True) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -70,7 +70,7 @@ def test_bug_08_keys_may_go_while_a_map_is_sampled(sampled: snoopkit.Package) ->
                 for key in keys:
                     del table[key]
 
-        other = threading.Thread(target=come_and_go)
+        other = threading.Thread(target=come_and_go, daemon=True)
         other.start()
         try:
             source = Sampled(snoop)

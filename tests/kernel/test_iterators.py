@@ -184,7 +184,7 @@ def test_closing_waits_for_it(package: snoopkit.Package, children: list[int]) ->
         except ValueError:
             pass  # it is closed
 
-    thread = threading.Thread(target=read)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     while not lengths and thread.is_alive():
         time.sleep(0.001)

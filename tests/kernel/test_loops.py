@@ -108,7 +108,7 @@ def test_two_snoops_and_a_server_in_one_loop(bursts: snoopkit.Package, calls: sn
         heart = asyncio.create_task(pulse.beat())
         server = await asyncio.start_server(echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        producer = threading.Thread(target=produce)
+        producer = threading.Thread(target=produce, daemon=True)
         producer.start()
         for found in await asyncio.gather(*[converse(port, 50) for _ in range(4)]):
             took.extend(found)
@@ -147,7 +147,7 @@ def test_a_flood_leaves_others_their_turn(bursts: snoopkit.Package) -> None:
             while not stop.is_set():
                 os.getppid()
 
-        producer = threading.Thread(target=produce)
+        producer = threading.Thread(target=produce, daemon=True)
         async with snoopkit.run(bursts, options={"target_pid": os.getpid(), "copies": 16}) as snoop:
             heart = asyncio.create_task(pulse.beat())
             producer.start()

@@ -55,7 +55,7 @@ def test_its_reader_prints(tmp_path: Path) -> None:
         while not is_seen.wait(0.05) and reader.poll() is None:
             marker.write_text("")
 
-    opening = threading.Thread(target=open_again_and_again)
+    opening = threading.Thread(target=open_again_and_again, daemon=True)
     opening.start()
     try:
         assert any(str(marker) in line for line in reader.stdout), "it ended"

@@ -154,7 +154,7 @@ def on_each(cpus: Iterable[int], times: int) -> list[threading.Thread]:
         for _ in range(times):
             os.getppid()
 
-    threads = [threading.Thread(target=work, args=(cpu,)) for cpu in cpus]
+    threads = [threading.Thread(target=work, args=(cpu,), daemon=True) for cpu in cpus]
     for thread in threads:
         thread.start()
     return threads
@@ -537,7 +537,7 @@ def test_ctrl_c_and_another_thread_end_a_wait_for_a_ring_buffer(echo_package: sn
                 reader.wait(10)
         finally:
             signal.signal(signal.SIGALRM, before)
-        waiter = threading.Thread(target=reader.wait)
+        waiter = threading.Thread(target=reader.wait, daemon=True)
         waiter.start()
         time.sleep(0.1)
         with pytest.raises(RuntimeError, match="another thread"):

@@ -327,7 +327,7 @@ def test_closed_is_closed(bursts: snoopkit.Package) -> None:
 
 def test_one_thread_reads_at_a_time(bursts: snoopkit.Package) -> None:
     with run(bursts) as snoop:
-        waiting = threading.Thread(target=snoop.poll, args=(0.5,))
+        waiting = threading.Thread(target=snoop.poll, args=(0.5,), daemon=True)
         waiting.start()
         time.sleep(0.1)
         for use in (lambda: snoop.poll(0), lambda: next(iter(snoop)), lambda: next(snoop.batches())):
@@ -348,7 +348,10 @@ def test_each_in_a_thread_of_its_own(bursts: snoopkit.Package) -> None:
                 return
 
     with run(bursts) as one, run(bursts, copies=2) as two:
-        threads = [threading.Thread(target=read, args=(one, 1)), threading.Thread(target=read, args=(two, 2))]
+        threads = [
+            threading.Thread(target=read, args=(one, 1), daemon=True),
+            threading.Thread(target=read, args=(two, 2), daemon=True),
+        ]
         for thread in threads:
             thread.start()
         call(20_000)
@@ -372,7 +375,7 @@ def test_closing_ends_a_wait_in_another_thread(bursts: snoopkit.Package, way: st
     }
     snoop = run(bursts)
     answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(read[way](snoop)))
+    thread = threading.Thread(target=lambda: answers.append(read[way](snoop)), daemon=True)
     thread.start()
     time.sleep(0.1)
     snoop.close()
@@ -393,7 +396,7 @@ def test_closing_while_another_thread_reads_much(bursts: snoopkit.Package) -> No
             except BaseException as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=read)
+        thread = threading.Thread(target=read, daemon=True)
         thread.start()
         call(300)
         snoop.close()
@@ -411,7 +414,7 @@ def test_closing_waits_for_a_detaching_thread(bursts: snoopkit.Package) -> None:
         except ValueError as error:
             lots.append(error)
 
-    thread = threading.Thread(target=finish)
+    thread = threading.Thread(target=finish, daemon=True)
     thread.start()
     snoop.close()
     thread.join(5)

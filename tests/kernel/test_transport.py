@@ -164,7 +164,7 @@ def test_waking_is_not_for_each_event(run: Run) -> None:
 def test_order_is_that_of_time_across_cpus_maps_and_drains(run: Run) -> None:
     one = run(8 << 20, extra_every=7)
     cpus = both_cpus()
-    worker = threading.Thread(target=one.call, args=(20_000, cpus))
+    worker = threading.Thread(target=one.call, args=(20_000, cpus), daemon=True)
     seen = []
     worker.start()
     while worker.is_alive():

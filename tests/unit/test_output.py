@@ -142,9 +142,8 @@ def live(fd: int, path: str | None = None) -> Live:
     return Live(options, "test", fd)
 
 
-def test_what_a_slow_output_has_no_room_for_is_counted_and_told(capfd: pytest.CaptureFixture[str]) -> None:
-    reader, writer = os.pipe()
-    source = Numbers(20_000)
+def read_late(reader: int, source: Numbers) -> tuple[threading.Thread, list[bytes]]:
+    """A thread that begins to read when the source is done, and what it has read."""
     data: list[bytes] = []
 
     def read() -> None:
@@ -153,8 +152,15 @@ def test_what_a_slow_output_has_no_room_for_is_counted_and_told(capfd: pytest.Ca
         while part := os.read(reader, 65_536):
             data.append(part)
 
-    reading = threading.Thread(target=read)
+    reading = threading.Thread(target=read, daemon=True)
     reading.start()
+    return reading, data
+
+
+def test_what_a_slow_output_has_no_room_for_is_counted_and_told(capfd: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    source = Numbers(20_000)
+    reading, data = read_late(reader, source)
     with live(writer) as one:
         one.output.limit_bytes = 500_000
         assert one.run(source, Lines()) == 3
@@ -180,16 +186,7 @@ def test_what_was_lost_before_is_told_however_slow_the_output(capfd: pytest.Capt
 
     reader, writer = os.pipe()
     source = Losing(20_000)
-    data: list[bytes] = []
-
-    def read() -> None:
-        while not source.is_done:
-            time.sleep(0.01)
-        while part := os.read(reader, 65_536):
-            data.append(part)
-
-    reading = threading.Thread(target=read)
-    reading.start()
+    reading, data = read_late(reader, source)
     with live(writer) as one:
         one.output.limit_bytes = 500_000
         one.run(source, Lines())
@@ -225,7 +222,7 @@ def test_a_second_signal_gives_up_a_stuck_output(capfd: pytest.CaptureFixture[st
             time.sleep(0.2)
             os.kill(pid, 15)
 
-    stopping = threading.Thread(target=stop)
+    stopping = threading.Thread(target=stop, daemon=True)
     stopping.start()
     with live(writer) as one:
         assert one.run(source, Lines()) == 3
