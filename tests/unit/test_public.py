@@ -68,6 +68,13 @@ def test_all_is_sorted_and_true() -> None:
     assert {"Package", "build", "run", "SnoopkitError"} <= set(snoopkit.__all__)
 
 
+def test_a_function_takes_what_the_class_of_its_result_takes() -> None:
+    """Their signatures are written twice, for type checkers and help() see only what is written out."""
+    for function, made in ((snoopkit.run, snoopkit.Snoop), (execsnoop.trace, execsnoop.Trace)):
+        ours, theirs = (inspect.signature(thing).parameters.values() for thing in (function, made))
+        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
+
+
 def test_an_unknown_name_is_pythons_own_error() -> None:
     try:
         snoopkit.no_such_name  # type: ignore[attr-defined]  # noqa: B018
