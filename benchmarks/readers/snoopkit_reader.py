@@ -21,10 +21,14 @@ def main(form: str, package: str, pid: str, buffer_bytes: str) -> None:
     received = 0
     ended = select.poll()
     ended.register(0, select.POLLIN)
+    if form == "numpy":
+        import numpy  # noqa: F401  a program that wants arrays has it
     with snoopkit.run(package, options={"targ_pid": int(pid)}, buffer_bytes=int(buffer_bytes)) as snoop:
         print("ready", flush=True)
-        while not ended.poll(0):
-            received += consume(form, next(snoop.batches(0.1)))
+        for batch in snoop.batches(0.1):
+            received += consume(form, batch)
+            if ended.poll(0):
+                break
         for batch in snoop.finish_batches():
             received += consume(form, batch)
         print(json.dumps({"received": received, "lost": snoop.lost}))

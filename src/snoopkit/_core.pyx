@@ -52,6 +52,11 @@ cdef enum:
     QUICK_DRAINS = 50
     QUICKER = 10
     LOG_LIMIT = 64 << 20
+    LARGEST_RECORD = 1 << 16        # of a perf event ring: its size has 16 bits
+    RING_ROOM = 16                  # what a store needs for a ring beside its bytes
+    DRAIN_BYTES = 1 << 30           # of several rings at once: offsets in a store have 32 bits
+    TYPICAL_BYTES = 40              # of a record, with all around it
+    SMALLEST_SLAB = 1 << 16
 
 cdef uint64_t NEVER = <uint64_t>0xffffffffffffffff
 cdef size_t _PAGE_SIZE = sysconf(_SC_PAGE_SIZE)

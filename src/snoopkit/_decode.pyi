@@ -27,7 +27,6 @@ class EventProgram(Program):
     struct: StructType | None
     forms: Forms | None
     tail_forms: tuple[str, ...]
-    columns: Any
     fixed_bytes: int
     size_bytes: int
     def __init__(
@@ -52,6 +51,7 @@ class Decoder:
 
     undecodable: int
     programs: dict[tuple[str, str], EventProgram]
+    columns: dict[str | None, tuple[Any, ...]]
     map_names: list[str]
     byteorder: str
     def __init__(

@@ -427,13 +427,11 @@ cdef class EventProgram(Program):
     """A compiled event plan: a struct that a record holds, and where the record's true size and its tail stand.
 
     `struct` and `forms` are what the plan was made from, kept for whoever wants columns; `tail_forms` has, for each
-    part of a tail, which stand last, "text", "strings", "octets" or "array"; `columns` is theirs to keep what they
-    made of it.
+    part of a tail, which stand last, "text", "strings", "octets" or "array".
     """
 
     cdef readonly object struct, forms
     cdef readonly tuple tail_forms
-    cdef public object columns
     cdef Py_ssize_t tail_parts
     cdef readonly Py_ssize_t fixed_bytes
     cdef readonly Py_ssize_t size_bytes

@@ -51,15 +51,15 @@ cdef class Source:
 
 @cython.final
 cdef class Records:
-    """The records `start` to `stop` of a batch, held and checked while they are read."""
+    """The records `start` to `stop` of a batch, held while they are read."""
 
     cdef Py_buffer data, entries
     cdef bint has_data, has_entries
     cdef const RecordIndex *index
-    cdef Py_ssize_t start, stop
+    cdef Py_ssize_t start, stop, maps
 
     def __init__(self, data, index, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t maps):
-        cdef Py_ssize_t i, count
+        cdef Py_ssize_t count
         PyObject_GetBuffer(data, &self.data, PyBUF_SIMPLE)
         self.has_data = True
         PyObject_GetBuffer(index, &self.entries, PyBUF_SIMPLE)
@@ -68,11 +68,7 @@ cdef class Records:
         self.index = <const RecordIndex *> self.entries.buf
         self.start = max(0, start)
         self.stop = count if stop < 0 or stop > count else stop
-        for i in range(self.start, self.stop):
-            if <uint64_t> self.index[i].offset_bytes + self.index[i].size_bytes > <uint64_t> self.data.len:
-                raise ValueError("an index that leads outside its data")
-            if self.index[i].map >= maps:
-                raise ValueError("an index that names a map that isn't there")
+        self.maps = maps
 
     def __dealloc__(self):
         if self.has_data:
@@ -80,8 +76,14 @@ cdef class Records:
         if self.has_entries:
             PyBuffer_Release(&self.entries)
 
-    cdef inline const uint8_t *record(self, Py_ssize_t i) noexcept:
-        return <const uint8_t *> self.data.buf + self.index[i].offset_bytes
+    cdef inline const uint8_t *record(self, Py_ssize_t i) except NULL:
+        """The bytes of one, after a look at whether its entry can be true."""
+        cdef const RecordIndex *entry = &self.index[i]
+        if <uint64_t> entry.offset_bytes + entry.size_bytes > <uint64_t> self.data.len:
+            raise ValueError("an index that leads outside its data")
+        if entry.map >= self.maps:
+            raise ValueError("an index that names a map that isn't there")
+        return <const uint8_t *> self.data.buf + entry.offset_bytes
 
 
 @cython.final
@@ -100,6 +102,7 @@ cdef class Decoder:
     cdef bint big
     cdef readonly uint64_t undecodable
     cdef readonly dict programs     # by (map, struct)
+    cdef readonly dict columns      # by struct, what columns.py keeps from batch to batch
     cdef readonly list map_names
     cdef readonly str byteorder
     cdef Clock clock
@@ -109,6 +112,7 @@ cdef class Decoder:
         self.maps = [Source(*one) for one in maps]
         self.map_names = [one[0] for one in maps]
         self.programs = {(one[0], program.cls._struct): program for one in maps for program in one[2].values()}
+        self.columns = {}
         self.big = big
         self.byteorder = "big" if big else "little"
         self.lost = lost
@@ -217,7 +221,8 @@ cdef class Decoder:
         cdef Py_ssize_t room = records.stop - records.start
         cdef const RecordIndex *entry
         cdef const uint8_t *record
-        cdef Source source
+        cdef Source source = None
+        cdef Py_ssize_t map = -1, plain_bytes = 0     # of the last record
         cdef Block rows = Block(room * size), entries = Block(room * <Py_ssize_t> sizeof(RecordIndex) * stamps)
         cdef bytes ends = bytes(len(texts) * <Py_ssize_t> sizeof(Text))
         cdef list tails = [[] for _ in range(program.tail_parts)]
@@ -230,11 +235,11 @@ cdef class Decoder:
         for i in range(records.start, records.stop):
             entry = &records.index[i]
             record = records.record(i)
-            source = <Source> self.maps[entry.map]
-            if source.plain is None or entry.size_bytes < source.plain_bytes:
-                if not self.is_row(source, programs, tails, entry, record):
-                    continue
-            elif source.plain is not program and source.plain not in programs:
+            if entry.map != map:
+                map = entry.map
+                source = <Source> self.maps[map]
+                plain_bytes = source.plain_bytes if source.plain in programs else <Py_ssize_t> 1 << 32
+            if entry.size_bytes < plain_bytes and not self.is_row(source, programs, tails, entry, record):
                 continue
             copy_row(rows.data + used * size, record, fixed, size, <Text *> PyBytes_AS_STRING(ends), text)
             if stamps:
@@ -267,10 +272,22 @@ cdef struct Text:             # where a row has one
     Py_ssize_t size
 
 
+cdef inline void copy(char *to, const char *source, Py_ssize_t size) noexcept:
+    """What memcpy does, without a call for what is small."""
+    cdef Py_ssize_t at = 0
+    if size < 16 or size > 256:
+        memcpy(to, source, size)
+        return
+    while at <= size - 16:
+        memcpy(to + at, source + at, 16)
+        at += 16
+    memcpy(to + size - 16, source + size - 16, 16)
+
+
 cdef inline void copy_row(
     char *row, const uint8_t *record, Py_ssize_t fixed, Py_ssize_t size, const Text *text, const Text *end
 ) noexcept:
-    memcpy(row, record, fixed)
+    copy(row, <const char *> record, fixed)
     if fixed < size:
         memset(row + fixed, 0, size - fixed)
     while text != end:

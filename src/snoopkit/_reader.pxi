@@ -48,7 +48,7 @@ cdef class Reader:
     cdef int group_count, ring_count, buffer_count, epoll_fd, timer_fd, quick_drains
     cdef bint busy, closing
     cdef uint64_t interval_ns, drained_ns, barrier_ns
-    cdef Store store
+    cdef _Slab slab
     cdef RecordIndex *spare
     cdef size_t spare_room
     cdef _Pool pool
@@ -97,6 +97,7 @@ cdef class Reader:
             raise MemoryError()
         for map, detail in maps:
             self._open_map(map, detail, cpus)
+        self.slab = self.pool.take(0, 0)
         self.barrier_ns = self.drained_ns = _boottime_ns()
         return 0
 
@@ -222,8 +223,7 @@ cdef class Reader:
         self.groups = NULL
         self.group_count = self.ring_count = self.buffer_count = 0
         if self.owner != _forks and self.busy:
-            memset(&self.store, 0, sizeof(Store))     # another thread was filling it at the fork
-            self.spare = NULL
+            self.spare = NULL     # another thread may have been sorting at the fork
         for number in range(count):
             with nogil:
                 if self.owner == _forks:
@@ -241,7 +241,7 @@ cdef class Reader:
         self.rings = NULL
         self.spare = NULL
         self.spare_room = 0
-        _free(&self.store)
+        self.slab = None
 
     cdef int _enter(self) except -1:
         if self.epoll_fd < 0 or self.closing:
@@ -287,25 +287,22 @@ cdef class Reader:
     def drain(self, bint final=False):
         cdef uint64_t begun_ns
         cdef epoll_event woken[16]
-        cdef int number, result = 0
-        cdef size_t ready = 0
-        cdef Ring *ring
+        cdef Store *store
+        cdef int number, result
+        cdef size_t ready
         self._enter()
         try:
+            begun_ns = _boottime_ns()
+            if self.buffer_count:
+                epoll_wait(self.epoll_fd, woken, 16, 0)     # takes the edges
+            for number in range(self.ring_count):
+                _look(self.rings + number)
+            number = 0
+            while number < self.ring_count:
+                number = self._consume(number, begun_ns)
+            store = &self.slab.store
             with nogil:
-                begun_ns = _boottime_ns()
-                if self.buffer_count:
-                    epoll_wait(self.epoll_fd, woken, 16, 0)     # takes the edges
-                for number in range(self.ring_count):
-                    ring = self.rings + number
-                    if ring.page != NULL:
-                        result = _consume(ring, &self.store)
-                    else:
-                        result = _consume_buffer(ring, &self.store, begun_ns)
-                    if result < 0:
-                        break
-                if result >= 0:
-                    result = _sort(&self.store, &self.spare, &self.spare_room)
+                result = _sort(store, &self.spare, &self.spare_room)
                 if result >= 0:
                     # What was there before the last drain began has by now arrived in its ring.
                     self.barrier_ns = max(self.barrier_ns, min(self.drained_ns, begun_ns - BARRIER_NS))
@@ -315,50 +312,61 @@ cdef class Reader:
                     if final:
                         self.barrier_ns = begun_ns
                     ready = _count_until(
-                        self.store.index, self.store.count, NEVER if final else self.barrier_ns)
-                self._set_pace(ready)
+                        store.index + store.given, store.count - store.given, NEVER if final else self.barrier_ns)
+                    self._set_pace(store, ready)
             if result < 0:
-                raise MemoryError("a batch of records")   # it stays in the rings and the store
+                raise MemoryError("a batch of records")   # it stays in the store
             if not ready:
                 return _EMPTY, _EMPTY
-            return self._hand_out(ready)
+            store.given += ready
+            return (_view(self.slab, store.data, store.used),
+                    _view(self.slab, store.index + store.given - ready, ready * sizeof(RecordIndex)))
         finally:
             self._leave()
 
-    cdef void _set_pace(self, size_t ready) noexcept nogil:
+    cdef int _consume(self, int first, uint64_t begun_ns) except -1:
+        """Moves what was seen in rings from the `first` on into the slab, of as many as can be at once; returns the first
+        of the others. What there is no memory for stays where it is."""
+        cdef int number = first, end = first, result = 0
+        cdef size_t needed = 0, waiting
+        cdef Ring *ring
+        cdef Store *store
+        while end < self.ring_count:
+            waiting = _waiting(self.rings + end)
+            if end > first and needed + waiting > DRAIN_BYTES:
+                break
+            needed += waiting + RING_ROOM * (waiting > 0)
+            end += 1
+        if not needed:
+            return end
+        self.slab = self.slab.followed(needed, 1)
+        store = &self.slab.store
+        with nogil:
+            while number < end:
+                ring = self.rings + number
+                if ring.page != NULL:
+                    result = _consume(ring, store)
+                else:
+                    result = _consume_buffer(ring, store, begun_ns)
+                if result:
+                    break
+                number += 1
+        if result:
+            # Small ones: none has less than eight bytes.
+            self.slab = self.slab.followed(needed, needed // 8)
+        return number
+
+    cdef void _set_pace(self, Store *store, size_t ready) noexcept nogil:
         """When the next drain is due: sooner at first. Where what there is, after a quiet time, is held back, as soon as
         the oldest of it need not be any more; at first, whenever something is."""
         cdef uint64_t next_ns = self.interval_ns, age_ns
-        if ready < self.store.count and (self.quick_drains or not ready):
-            age_ns = self.drained_ns - min(self.drained_ns, self.store.index[ready].time_ns)
+        if store.given + ready < store.count and (self.quick_drains or not ready):
+            age_ns = self.drained_ns - min(self.drained_ns, store.index[store.given + ready].time_ns)
             next_ns = min(next_ns, BARRIER_NS - min(age_ns, <uint64_t>BARRIER_NS * 9 // 10))
         elif self.quick_drains:
             next_ns = next_ns // QUICKER + 1
         self.quick_drains -= self.quick_drains > 0
         _set_timer(self.timer_fd, next_ns, self.interval_ns)
-
-    cdef tuple _hand_out(self, size_t ready):
-        """The first `ready` records as a batch of their own; the others begin the next store."""
-        cdef Store held
-        cdef _Batch batch = _Batch.__new__(_Batch)
-        cdef RecordIndex *entry
-        cdef size_t number, bytes_held = 0
-        for number in range(ready, self.store.count):
-            bytes_held += (self.store.index[number].size_bytes + 7) & ~<uint32_t>7
-        self.pool.take(&held, bytes_held, self.store.count - ready)
-        held.sequence = self.store.sequence
-        for number in range(ready, self.store.count):
-            entry = held.index + held.count
-            entry[0] = self.store.index[number]
-            memcpy(held.data + held.used, self.store.data + entry.offset_bytes, entry.size_bytes)
-            entry.offset_bytes = <uint32_t>held.used
-            held.used += (entry.size_bytes + 7) & ~<uint32_t>7
-            held.count += 1
-        batch.pool = self.pool
-        batch.store = self.store
-        self.store = held
-        return (_view(batch, batch.store.data, batch.store.used),
-                _view(batch, batch.store.index, ready * sizeof(RecordIndex)))
 
     @property
     def received(self):

@@ -7,6 +7,7 @@ cdef struct Ring:             # a CPU's ring of a perf event array, or a BPF rin
     uint64_t *producer        # and the kernel's
     char *data                # there mapped twice in a row: no record goes round the end
     uint64_t size             # of data, a power of two
+    uint64_t head             # up to where this drain reads
     int fd
     int16_t cpu
     uint16_t map
@@ -16,64 +17,56 @@ cdef struct Ring:             # a CPU's ring of a perf event array, or a BPF rin
     uint64_t lost_records     # sum of the PERF_RECORD_LOST seen
     uint64_t malformed        # records that can't be what the kernel meant to write
 
-cdef struct Store:
+cdef struct Store:            # records behind each other, in memory that is never moved: batches are parts of it
     char *data
     size_t used
     size_t room
     RecordIndex *index
+    size_t given              # of `count` records, the first, which were handed out
     size_t count
     size_t index_room         # in records
     uint32_t sequence
-    bint unsorted             # whether a record is older than the one before it
+    bint unsorted             # whether a record that was not given is older than the one before it
 
 
-cdef int _grow(Store *store, size_t more_bytes, size_t more_records) noexcept nogil:
-    """-1 when there is no memory; what the store holds stays as it is."""
-    cdef void *memory
-    cdef size_t room
-    if store.used + more_bytes > store.room:
-        room = max(store.used + more_bytes, store.room + store.room // 2)
-        memory = realloc(store.data, room)
-        if memory == NULL:
-            return -1
-        store.data = <char *>memory
-        store.room = room
-    if store.count + more_records > store.index_room:
-        room = max(store.count + more_records, store.index_room + store.index_room // 2)
-        memory = realloc(store.index, room * sizeof(RecordIndex))
-        if memory == NULL:
-            return -1
-        store.index = <RecordIndex *>memory
-        store.index_room = room
+cdef int _allocate(Store *store, size_t bytes, size_t records) noexcept nogil:
+    """Makes an empty store with this much room; -1 when there is no memory."""
+    memset(store, 0, sizeof(Store))
+    store.data = <char *>malloc(bytes)
+    store.index = <RecordIndex *>malloc(records * sizeof(RecordIndex))
+    if store.data == NULL or store.index == NULL:
+        _free(store)
+        return -1
+    store.room = bytes
+    store.index_room = records
     return 0
 
 
-cdef inline void _add(Store *store, Ring *ring, uint64_t time_ns, uint32_t size) noexcept nogil:
-    """Index a record, for which there is room, and whose bytes stand behind those of the others."""
+cdef inline void _add(Store *store, Ring *ring, uint64_t time_ns, size_t offset, uint32_t size) noexcept nogil:
+    """Index a record, for which there is room, and whose bytes stand there in the store's data."""
     cdef RecordIndex *entry = store.index + store.count
     entry.time_ns = time_ns
-    entry.offset_bytes = <uint32_t>store.used
+    entry.offset_bytes = <uint32_t>offset
     entry.size_bytes = size
     entry.sequence = store.sequence
     entry.cpu = ring.cpu
     entry.map = ring.map
-    if store.count and time_ns < (entry - 1).time_ns:
+    if store.count > store.given and time_ns < (entry - 1).time_ns:
         store.unsorted = True
-    store.used += (size + 7) & ~<uint32_t>7
     store.count += 1
     store.sequence += 1
     ring.received += 1
 
 
 cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept nogil:
-    """Sorts the index by time, arrival breaking ties; -1 when there is no memory.
+    """Sorts what is not given yet by time, arrival breaking ties; -1 when there is no memory.
 
     Each ring's part is all but sorted, so this is a merge sort of the runs found: few passes, whatever comes.
-    The sorted index may end up in the spare memory, which then changes places with the store's.
     """
-    cdef RecordIndex *source = store.index
+    cdef RecordIndex *index = store.index + store.given
+    cdef RecordIndex *source = index
     cdef RecordIndex *target
-    cdef size_t count = store.count
+    cdef size_t count = store.count - store.given
     cdef size_t runs = 0, room = 0, number, first, left, left_end, right, right_end
     cdef size_t *starts = NULL
     cdef void *memory
@@ -97,12 +90,12 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
     runs += 1
     starts[runs] = count
     if spare_room[0] < count:
-        memory = realloc(spare[0], store.index_room * sizeof(RecordIndex))
+        memory = realloc(spare[0], (count + count // 2) * sizeof(RecordIndex))
         if memory == NULL:
             free(starts)
             return -1
         spare[0] = <RecordIndex *>memory
-        spare_room[0] = store.index_room
+        spare_room[0] = count + count // 2
     target = spare[0]
     while runs > 1:
         number = 0
@@ -126,10 +119,8 @@ cdef int _sort(Store *store, RecordIndex **spare, size_t *spare_room) noexcept n
         starts[runs] = count
         source, target = target, source
     free(starts)
-    if source != store.index:
-        spare[0] = store.index
-        store.index = source
-        spare_room[0], store.index_room = store.index_room, spare_room[0]
+    if source != index:
+        memcpy(index, source, count * sizeof(RecordIndex))
     store.unsorted = False
     return 0
 
@@ -155,7 +146,7 @@ cdef void _free(Store *store) noexcept nogil:
 @cython.no_gc
 @cython.final
 cdef class _Pool:
-    """Memory of batches that nobody looks at any more: fresh pages would cost more than filling them."""
+    """Memory of slabs that nobody looks at any more: fresh pages would cost more than filling them."""
 
     cdef Store spare[2]
     cdef int count
@@ -165,20 +156,27 @@ cdef class _Pool:
             self.count -= 1
             _free(self.spare + self.count)
 
-    cdef int take(self, Store *store, size_t bytes, size_t records) except -1:
-        """An empty store with room for this much."""
-        memset(store, 0, sizeof(Store))
-        if self.count:
+    cdef _Slab take(self, size_t bytes, size_t records):
+        """An empty slab with room for more than this, by half at least: what is held back is to move seldom."""
+        cdef _Slab slab = _Slab.__new__(_Slab)
+        cdef Store *spare
+        while self.count:
             self.count -= 1
-            store[0] = self.spare[self.count]
-            store.used = store.count = 0
-        if _grow(store, max(bytes, <size_t>65536), max(records, <size_t>2048)) < 0:
-            _free(store)
-            raise MemoryError()
-        return 0
+            spare = self.spare + self.count
+            if 2 * spare.room >= 3 * bytes and 2 * spare.index_room >= 3 * records:
+                slab.store = spare[0]
+                break
+            _free(spare)
+        else:
+            if _allocate(&slab.store, 2 * bytes + SMALLEST_SLAB, 2 * records + SMALLEST_SLAB // TYPICAL_BYTES) < 0:
+                raise MemoryError("a batch of records")
+        slab.pool = self
+        return slab
 
     cdef void give(self, Store *store) noexcept:
         if self.count < 2:
+            store.used = store.given = store.count = 0
+            store.unsorted = False
             self.spare[self.count] = store[0]
             self.count += 1
         else:
@@ -187,7 +185,9 @@ cdef class _Pool:
 
 @cython.no_gc
 @cython.final
-cdef class _Batch:
+cdef class _Slab:
+    """A store that many batches share, one after the other. It is filled behind them, and never changed where they are."""
+
     cdef _Pool pool
     cdef Store store
 
@@ -195,13 +195,38 @@ cdef class _Batch:
         if self.pool is not None:
             self.pool.give(&self.store)
 
+    cdef _Slab followed(self, size_t bytes, size_t records):
+        """Itself if it has room for this much, else another, to which all has moved that was not given."""
+        cdef Store *store = &self.store
+        cdef Store *next
+        cdef _Slab slab
+        cdef RecordIndex *entry
+        cdef size_t number, held_bytes = 0, held = store.count - store.given
+        if store.used + bytes <= store.room and store.count + records <= store.index_room:
+            return self
+        for number in range(store.given, store.count):
+            held_bytes += (store.index[number].size_bytes + 7) & ~<uint32_t>7
+        bytes += held_bytes
+        slab = self.pool.take(bytes, held + max(records, bytes // TYPICAL_BYTES))
+        next = &slab.store
+        next.sequence = store.sequence
+        next.unsorted = store.unsorted
+        for number in range(store.given, store.count):
+            entry = next.index + next.count
+            entry[0] = store.index[number]
+            memcpy(next.data + next.used, store.data + entry.offset_bytes, entry.size_bytes)
+            entry.offset_bytes = <uint32_t>next.used
+            next.used += (entry.size_bytes + 7) & ~<uint32_t>7
+            next.count += 1
+        return slab
+
 
 @cython.no_gc
 @cython.final
 cdef class _Bytes:
-    """Bytes of one batch, read-only through the buffer protocol."""
+    """Bytes of one slab, read-only through the buffer protocol."""
 
-    cdef _Batch batch
+    cdef _Slab slab
     cdef void *first
     cdef Py_ssize_t size
 
@@ -209,9 +234,9 @@ cdef class _Bytes:
         PyBuffer_FillInfo(buffer, self, self.first, self.size, 1, flags)
 
 
-cdef object _view(_Batch batch, void *first, size_t size):
+cdef object _view(_Slab slab, void *first, size_t size):
     cdef _Bytes bytes = _Bytes.__new__(_Bytes)
-    bytes.batch = batch
+    bytes.slab = slab
     bytes.first = first
     bytes.size = size
     return memoryview(bytes)

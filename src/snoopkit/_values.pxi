@@ -135,7 +135,11 @@ cdef inline void end_text(char *at, Py_ssize_t size) noexcept:
         if zeros:
             word &= ((zeros & -zeros) >> 7) - 1
             memcpy(at, &word, 8)
-            memset(at + 8, 0, size - 8)
+            word = 0
+            if size == 16:      # a comm, no call
+                memcpy(at + 8, &word, 8)
+            else:
+                memset(at + 8, 0, size - 8)
             return
         at += 8
         size -= 8

@@ -53,12 +53,13 @@ def numpy_array(
     Records that fit no event type are counted by the decoder. Raises ValueError for a type that isn't there,
     ImportError without NumPy.
     """
-    programs = _choose(decoder, struct)
-    program = programs[0]
-    if program.columns is None:  # the same for every batch
-        layout, forms = _fixed(program), _Numpy(decoder.byteorder)
-        program.columns = (forms, forms.struct(layout), _texts(layout), [*_bit_fields(layout)])
-    forms, dtype, texts, bit_fields = program.columns
+    known = decoder.columns.get(struct)
+    if known is None:
+        programs = _choose(decoder, struct)
+        layout, forms = _fixed(programs[0]), _Numpy(decoder.byteorder)
+        known = programs, forms, forms.struct(layout), _texts(layout), [*_bit_fields(layout)]
+        decoder.columns[struct] = known
+    programs, forms, dtype, texts, bit_fields = known
     np = forms.np
     if dtype.itemsize and not bit_fields and not stamps:
         return np.frombuffer(decoder.rows(data, index, programs, texts, stamps=False)[0], dtype)

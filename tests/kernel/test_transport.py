@@ -122,6 +122,27 @@ def test_all_records_come_in_one_drain(run: Run) -> None:
     assert len(one.drain()) == 2000
 
 
+def test_the_smallest_records_all_come(run: Run) -> None:
+    """Their index fills before their bytes do."""
+    one = run(1 << 20, size_bytes=4, copies=16)
+    for _ in range(8):
+        one.call(1000)
+        assert len(one.drain()) == 16_000
+    assert one.transport.lost == 0
+
+
+def test_batches_that_are_kept_stay_as_they_are(run: Run) -> None:
+    one = run(1 << 20, size_bytes=200)
+    kept = []
+    for number in range(200):
+        one.call(300)
+        batch = one.transport.drain(final=number == 199)
+        kept.append((records(batch.data, batch.index), batch))
+    assert one.transport.lost == 0
+    assert sum(len(batch.index) for _, batch in kept) == 24 * 60_000
+    assert all(records(batch.data, batch.index) == then for then, batch in kept)
+
+
 def test_few_events_do_not_reach_the_watermark_so_the_timer_wakes(run: Run) -> None:
     one = run()
     slow = _core.Reader([(one.object.maps["extras"], 16)], drain_interval_ns=60_000_000_000)
