@@ -9,7 +9,7 @@ from typing import Any
 
 from btf_writer import BtfWriter
 from elf_writer import ElfWriter
-from snoopkit import elf
+from snoopkit import elf, layout
 
 VARIABLES = (  # (name, type, initial bytes as a little-endian number or text), in .rodata
     ("s8", "s8", -1),
@@ -166,6 +166,15 @@ def sample(byteorder: str = "little") -> tuple[bytes, dict[str, Any]]:
         },
     }
     return file.bytes(), meta
+
+
+def struct(name: str, *members: tuple[str, layout.CType]) -> layout.StructType:
+    """The layout of one whose members stand one behind the other."""
+    placed, offset = [], 0
+    for member, ctype in members:
+        placed.append(layout.Member(member, offset, ctype))
+        offset += ctype.size_bytes
+    return layout.StructType(name, offset, tuple(placed))
 
 
 def packed(data: bytes, meta: object, **changes: object) -> bytes:

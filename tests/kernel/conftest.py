@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import snoopkit
-from snoopkit import attach, loader, transport
+from snoopkit import _core, attach, loader, transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -90,20 +90,11 @@ class Bursts:
 
     def call(self, times: int, cpus: Iterable[int] | None = None) -> None:
         """Calls getppid(), on each of `cpus` at once from a thread of its own."""
-
-        def work(cpu: int) -> None:
-            os.sched_setaffinity(0, {cpu})
-            for _ in range(times):
-                os.getppid()
-
         if cpus is None:
             for _ in range(times):
                 os.getppid()
             return
-        threads = [threading.Thread(target=work, args=(cpu,), daemon=True) for cpu in cpus]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        for thread in on_each(cpus, times):
             thread.join()
 
     def truth(self, kind: int = 0) -> int:
@@ -132,6 +123,43 @@ class Bursts:
 
 def both_cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0))[:2]
+
+
+def on_each(cpus: Iterable[int], times: int) -> list[threading.Thread]:
+    """A thread on each, which calls getppid()."""
+
+    def work(cpu: int) -> None:
+        os.sched_setaffinity(0, {cpu})
+        for _ in range(times):
+            os.getppid()
+
+    threads = [threading.Thread(target=work, args=(cpu,), daemon=True) for cpu in cpus]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def close_while_waiting(reader: _core.Reader) -> None:
+    """This thread does, while another one waits for records."""
+    waiter = threading.Thread(target=reader.wait, daemon=True)
+    waiter.start()
+    time.sleep(0.1)
+    with pytest.raises(RuntimeError, match="another thread"):
+        reader.drain()
+    reader.close()
+    waiter.join(2)
+    assert not waiter.is_alive()
+    assert reader.closed
+
+
+def do_until_it_ends(process: subprocess.Popen[str], do: Callable[[], object]) -> None:
+    """Again and again, for who knows since when it watches."""
+    while process.poll() is None:
+        do()
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            pass
 
 
 def become(uid: int, capabilities: Iterable[int] = ()) -> None:

@@ -16,7 +16,7 @@ import pytest
 from snoopkit import _core
 from snoopkit.errors import AttachError, LoadError, MapError, PackageError
 
-from .conftest import program_id, records, wait_unloaded
+from .conftest import close_while_waiting, program_id, records, wait_unloaded
 
 if TYPE_CHECKING:
     import snoopkit
@@ -244,15 +244,7 @@ def test_another_thread_may_close_a_waiting_reader(bursts: snoopkit.Package) -> 
     before = descriptors()
     with opened(bursts) as object:
         reader = _core.Reader([(object.maps["events"], 1)], drain_interval_ns=60_000_000_000)
-        waiter = threading.Thread(target=reader.wait, daemon=True)
-        waiter.start()
-        time.sleep(0.1)
-        with pytest.raises(RuntimeError, match="another thread"):
-            reader.drain()
-        reader.close()
-        waiter.join(2)
-        assert not waiter.is_alive()
-        assert reader.closed
+        close_while_waiting(reader)
         with pytest.raises(ValueError):
             reader.wait()
     assert descriptors() == before

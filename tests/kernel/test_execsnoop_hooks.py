@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from execsnoop import ProcessEvent
+
 __all__ = ["marker", "programs"]  # fixtures
 
 ALWAYS = {"on_exec", "on_exit", "on_fork"}
@@ -149,18 +151,22 @@ def test_and_so_are_files_credentials_and_threads(
     assert event.exe is not None and event.cgroup is not None and event.namespaces and event.capabilities
 
 
+def setuid_exec(program: str, marker: str) -> ProcessEvent:
+    """Of a copy that is root's, by somebody else."""
+    path = f"/var/tmp/{marker}"
+    try:
+        subprocess.run(["install", "-m", "4755", program, path], check=True)
+        events, _ = watch(path, marker, "exit", "0", user=65534, group=65534, extra_groups=[])
+    finally:
+        subprocess.run(["rm", "-f", path], check=True)
+    return one(of(events, "exec", marker))
+
+
 def test_credentials_where_typed_programs_are_refused(
     programs: dict[str, str], marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_types(monkeypatch)
-    events, _ = watch("su", "nobody", "-s", programs["leaf"], "--", marker, "exit", "0", status=None)
-    path = f"/var/tmp/{marker}"
-    try:
-        subprocess.run(["install", "-m", "4755", programs["leaf"], path], check=True)
-        events, _ = watch(path, marker, "exit", "0", user=65534, group=65534, extra_groups=[])
-    finally:
-        subprocess.run(["rm", "-f", path], check=True)
-    event = one(of(events, "exec", marker))
+    event = setuid_exec(programs["leaf"], marker)
     if snoopkit.supports("tp_btf/sched_prepare_exec"):
         assert event.old_euid == 65534 and {"setuid", "secureexec"} <= set(event.flags or ())
 
@@ -171,13 +177,7 @@ def test_without_the_hook_before_an_exec(
     lack("/sched_prepare_exec")
     check_life(programs, marker)
     assert ran == [{*ALWAYS, "on_free"}]
-    path = f"/var/tmp/{marker}"
-    try:
-        subprocess.run(["install", "-m", "4755", programs["leaf"], path], check=True)
-        events, _ = watch(path, marker, "exit", "0", user=65534, group=65534, extra_groups=[])
-    finally:
-        subprocess.run(["rm", "-f", path], check=True)
-    event = one(of(events, "exec", marker))
+    event = setuid_exec(programs["leaf"], marker)
     assert event.incomplete == {"flags": "unsupported"} and "secureexec" in (event.flags or ())
     events, _ = watch(programs["leaf"], marker, "exit", "0")
     assert one(of(events, "exec", marker)).incomplete is None

@@ -14,7 +14,7 @@ import pytest
 
 import snoopkit
 
-from .conftest import BPF
+from .conftest import BPF, do_until_it_ends
 
 BIN = Path(sys.executable).parent
 
@@ -103,12 +103,7 @@ def as_typed(package: snoopkit.Package, folder: Path, command: str, *options: st
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None:
-        os.getppid()
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            pass
+    do_until_it_ends(process, os.getppid)
     output, messages = process.communicate()
     return json.loads(output) if process.returncode == 0 else (process.returncode, messages)
 

@@ -210,42 +210,8 @@ def test_other_peoples_filters_stay(places: snoopkit.Package) -> None:
             with loader.open(places, enable=["on_packet_in"]) as object:
                 object.load()
                 link = object.programs["on_packet_in"].attach_filter(1, False)
-                tc(
-                    *[
-                        "filter",
-                        "add",
-                        "dev",
-                        "lo",
-                        "ingress",
-                        "pref",
-                        "7",
-                        "u32",
-                        "match",
-                        "u32",
-                        "0",
-                        "0",
-                        "flowid",
-                        "1:1",
-                    ]
-                )
-                tc(
-                    *[
-                        "filter",
-                        "add",
-                        "dev",
-                        "lo",
-                        "egress",
-                        "pref",
-                        "7",
-                        "u32",
-                        "match",
-                        "u32",
-                        "0",
-                        "0",
-                        "flowid",
-                        "1:1",
-                    ]
-                )
+                for way in ("ingress", "egress"):
+                    tc(*f"filter add dev lo {way} pref 7 u32 match u32 0 0 flowid 1:1".split())
             assert link.closed
             left += [tc("filter", "show", "dev", "lo", way) for way in ("ingress", "egress")]
             tc("qdisc", "del", "dev", "lo", "clsact")

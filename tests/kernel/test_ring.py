@@ -12,7 +12,6 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -23,10 +22,10 @@ from snoopkit import _core, attach, features, loader, transport
 from snoopkit.errors import MapError, UnsupportedError
 from snoopkit.render.writers import JsonLines
 
-from .conftest import BPF, both_cpus
+from .conftest import BPF, both_cpus, close_while_waiting, on_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -146,18 +145,6 @@ def flood(flood_package: snoopkit.Package) -> Iterator[Start]:
     yield start
     for one in started:
         one.close()
-
-
-def on_each(cpus: Iterable[int], times: int) -> list[threading.Thread]:
-    def work(cpu: int) -> None:
-        os.sched_setaffinity(0, {cpu})
-        for _ in range(times):
-            os.getppid()
-
-    threads = [threading.Thread(target=work, args=(cpu,), daemon=True) for cpu in cpus]
-    for thread in threads:
-        thread.start()
-    return threads
 
 
 @contextlib.contextmanager
@@ -537,15 +524,7 @@ def test_ctrl_c_and_another_thread_end_a_wait_for_a_ring_buffer(echo_package: sn
                 reader.wait(10)
         finally:
             signal.signal(signal.SIGALRM, before)
-        waiter = threading.Thread(target=reader.wait, daemon=True)
-        waiter.start()
-        time.sleep(0.1)
-        with pytest.raises(RuntimeError, match="another thread"):
-            reader.drain()
-        reader.close()
-        waiter.join(2)
-        assert not waiter.is_alive()
-        assert reader.closed
+        close_while_waiting(reader)
 
 
 # ---- the other way

@@ -15,7 +15,7 @@ import pytest
 import snoopkit
 from snoopkit.render.formats import formats
 
-from .conftest import BPF
+from .conftest import BPF, do_until_it_ends
 
 pytestmark = pytest.mark.kernel
 
@@ -61,12 +61,7 @@ def first_rows(package: snoopkit.Package, folder: Path, *arguments: str) -> list
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None:
-        os.getppid()
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            pass
+    do_until_it_ends(process, os.getppid)
     output, messages = process.communicate()
     assert process.returncode == 0, messages
     return output.splitlines()

@@ -23,7 +23,7 @@ from snoopkit.stacking import Stacked
 from snoopkit.stacks import Frame, Stack, has_stacks
 from snoopkit.symbols import Symbols
 
-from .conftest import BPF, CAP_BPF, CAP_PERFMON, NOBODY, become, in_child
+from .conftest import BPF, CAP_BPF, CAP_PERFMON, NOBODY, become, do_until_it_ends, in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -357,14 +357,14 @@ def test_the_command_folds(program: Path, package: snoopkit.Package, tmp_path: P
             stderr=subprocess.PIPE,
             text=True,
         )
-        while run.poll() is None:
-            process.stdin.write("call\n")
-            process.stdin.flush()
-            try:
-                run.wait(0.05)
-            except subprocess.TimeoutExpired:
-                pass
-        process.stdin.close()
+        stdin = process.stdin
+
+        def call() -> None:
+            stdin.write("call\n")
+            stdin.flush()
+
+        do_until_it_ends(run, call)
+        stdin.close()
     output, messages = run.communicate(timeout=20)
     assert (run.returncode, messages.startswith("events=1 lost=0 ")) == (0, True)
     assert re.fullmatch(r"(stacks|process \d+);.*;main;outer;middle;call;ask.* \d+\n", output)

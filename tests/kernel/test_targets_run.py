@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import do_until_it_ends
+
 BIN = Path(sys.executable).parent
 OPENS = Path(__file__).parents[2] / "examples" / "opens"
 
@@ -71,12 +73,7 @@ def test_an_event_comes(folder: Path, target: str, command: str, tmp_path: Path)
             stderr=subprocess.PIPE,
             text=True,
         )
-        while process.poll() is None:
-            (tmp_path / "opened").write_text("")
-            try:
-                process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                pass
+        do_until_it_ends(process, lambda: (tmp_path / "opened").write_text(""))
     output, messages = process.communicate()
     assert process.returncode == 0, messages
     line = json.loads(output)

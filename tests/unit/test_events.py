@@ -11,20 +11,13 @@ from typing import Any
 
 import pytest
 
+from package_writer import struct
 from snoopkit import events, layout
 
 U32 = layout.IntType("unsigned int", 4, signed=False, is_bool=False, is_char=False)
 U8 = layout.IntType("unsigned char", 1, signed=False, is_bool=False, is_char=False)
 CHAR = layout.IntType("char", 1, signed=True, is_bool=False, is_char=True)
 INDEX = (1_000).to_bytes(8, sys.byteorder) + bytes(4)
-
-
-def struct(name: str, *members: tuple[str, layout.CType]) -> layout.StructType:
-    placed, offset = [], 0
-    for member, ctype in members:
-        placed.append(layout.Member(member, offset, ctype))
-        offset += ctype.size_bytes
-    return layout.StructType(name, offset, tuple(placed))
 
 
 def decode(source: layout.StructType, record: bytes, tail: str | None = None, **forms: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from package_writer import struct
 from snoopkit import layout, plans
 from snoopkit._decode import EventProgram
 from snoopkit.events import Event, Lost, _make_class, nested_class
@@ -32,14 +33,6 @@ PAIR = layout.StructType("pair", 8, (layout.Member("b", 0, U32), layout.Member("
 
 def text(count: int) -> layout.ArrayType:
     return layout.ArrayType(f"char[{count}]", CHAR, count)
-
-
-def struct(name: str, *members: tuple[str, layout.CType]) -> layout.StructType:
-    placed, offset = [], 0
-    for member, ctype in members:
-        placed.append(layout.Member(member, offset, ctype))
-        offset += ctype.size_bytes
-    return layout.StructType(name, offset, tuple(placed))
 
 
 class Fake:

@@ -38,6 +38,16 @@ def read(ring: bytes, tail: int = 0, head: int | None = None) -> tuple[list[tupl
     )
 
 
+def going_round(stream: bytes, first: int, rounds: int) -> tuple[bytes, int, int]:
+    """A ring that holds `stream` from byte `first` on, after so many rounds; its tail and its head."""
+    size = 4096
+    ring = bytearray(size)
+    for position, byte in enumerate(stream):
+        ring[(first + position) % size] = byte
+    tail = rounds * size + first
+    return bytes(ring), tail, tail + len(stream)
+
+
 def test_records_and_losses() -> None:
     ring = sample(1, b"one.") + lost(7) + sample(2, b"twotwotwotwo") + struct.pack("=IHH", 99, 0, 8) + lost(2)
     assert read(ring) == ([(1, b"one."), (2, b"twotwotwotwo")], 0, 9)
@@ -49,12 +59,7 @@ def test_records_and_losses() -> None:
 )
 def test_a_ring_goes_round(contents: list[bytes], start: int, rounds: int) -> None:
     stream = b"".join(sample(number, data) for number, data in enumerate(contents))
-    size, first = 4096, start * 8
-    ring = bytearray(size)
-    for position, byte in enumerate(stream):
-        ring[(first + position) % size] = byte
-    tail = rounds * size + first
-    found, malformed, _ = read(bytes(ring), tail, tail + len(stream))
+    found, malformed, _ = read(*going_round(stream, start * 8, rounds))
     assert malformed == 0
     assert [(time_ns, data[: len(contents[time_ns])]) for time_ns, data in found] == list(enumerate(contents))
 
@@ -171,13 +176,9 @@ def test_a_buffers_records_are_given_no_cpu() -> None:
 @given(st.lists(st.binary(max_size=300), max_size=12), st.integers(0, 511), st.integers(0, 1 << 40))
 def test_a_buffer_goes_round(contents: list[bytes], start: int, rounds: int) -> None:
     stream = b"".join(map(entry, contents))
-    size, first = 4096, start * 8
-    ring = bytearray(size)
-    for position, byte in enumerate(stream):
-        ring[(first + position) % size] = byte
-    tail = rounds * size + first
-    found, malformed, position = read_buffer(bytes(ring), tail, tail + len(stream))
-    assert ([data for _, data in found], malformed, position) == (contents, 0, tail + len(stream))
+    ring, tail, head = going_round(stream, start * 8, rounds)
+    found, malformed, position = read_buffer(ring, tail, head)
+    assert ([data for _, data in found], malformed, position) == (contents, 0, head)
 
 
 @given(st.lists(st.integers(0, 100), max_size=50))

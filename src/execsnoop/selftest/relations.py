@@ -11,7 +11,7 @@ from .stage import CannotRun, Stage, arguments_text, encoded, need_machine_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .stage import Case, Play
+    from .stage import Case, Play, Seen
 
 __all__ = ["CASES"]
 
@@ -23,6 +23,12 @@ def _report_and_run(path: bytes, marker: bytes, *told: int) -> int:
     os.write(1, b"".join(b"%d\0" % number for number in told))
     calls.execute(path, [b"exits", marker])
     return 126
+
+
+def _parents_text(seen: Seen, pid: int) -> str:
+    event = seen.one("exec", pid)
+    makers = [fork.pid for fork in seen.of("fork") if fork.child_pid == event.pid]
+    return f"made by {','.join(map(str, makers))}, child of {event.ppid}"
 
 
 def daemon(reaper: bool, stage: Stage) -> Play:
@@ -52,9 +58,7 @@ def daemon(reaper: bool, stage: Stage) -> Play:
     if reaper and parent != ran.pid:
         raise CannotRun("the kernel gave the orphan to another process")
     seen = yield f"made by {between}, child of {parent}"
-    event = seen.one("exec", pid)
-    makers = [fork.pid for fork in seen.of("fork") if fork.child_pid == event.pid]
-    return f"made by {','.join(map(str, makers))}, child of {event.ppid}"
+    return _parents_text(seen, pid)
 
 
 def sibling(stage: Stage) -> Play:
@@ -76,9 +80,7 @@ def sibling(stage: Stage) -> Play:
     ran = stage.perform(body)
     pid, maker, parent = map(int, ran.words)
     seen = yield f"made by {maker}, child of {parent}"
-    event = seen.one("exec", pid)
-    makers = [fork.pid for fork in seen.of("fork") if fork.child_pid == event.pid]
-    return f"made by {','.join(map(str, makers))}, child of {event.ppid}"
+    return _parents_text(seen, pid)
 
 
 def inherited(stage: Stage) -> Play:

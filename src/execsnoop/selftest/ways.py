@@ -28,15 +28,19 @@ def _short(path: str | None) -> str:
     return path.partition("/execsnoop-selftest-")[2].partition("/")[2] or path if path else "-"
 
 
+def _script_text(seen: Seen, pid: int) -> str:
+    event = seen.one("exec", pid)
+    names = os.path.basename(event.script or "-"), os.path.basename(event.interpreter or "-")
+    return f"{arguments_text(encoded(event.argv))} of {names[0]} by {names[1]}"
+
+
 def script(stage: Stage) -> Play:
     """The interpreter itself reports what it got."""
     path = stage.program("dump", programs.dump())
     name = stage.program("script", b"#!" + path + b" -e two words\n")
     ran = stage.run(name, [b"given", stage.marker])
     seen = yield f"{arguments_text(ran.words)} of script by dump"
-    event = seen.one("exec", ran.pid)
-    names = os.path.basename(event.script or "-"), os.path.basename(event.interpreter or "-")
-    return f"{arguments_text(encoded(event.argv))} of {names[0]} by {names[1]}"
+    return _script_text(seen, ran.pid)
 
 
 def script_of_script(stage: Stage) -> Play:
@@ -45,9 +49,7 @@ def script_of_script(stage: Stage) -> Play:
     outer = stage.program("outer", b"#!" + inner + b"\n")
     ran = stage.run(outer, [b"given", stage.marker])
     seen = yield f"{arguments_text(ran.words)} of outer by dump"
-    event = seen.one("exec", ran.pid)
-    names = os.path.basename(event.script or "-"), os.path.basename(event.interpreter or "-")
-    return f"{arguments_text(encoded(event.argv))} of {names[0]} by {names[1]}"
+    return _script_text(seen, ran.pid)
 
 
 def by_descriptor(flag: str | None, make: Callable[[Stage], int], stage: Stage) -> Play:
