@@ -218,6 +218,11 @@ class Reading:
 
     def give_batch(self) -> Batch:
         """All that is left of a batch, as records."""
+        if self._begun and not self._decoded:  # all of it, as a rule
+            batch = self._begun[0]
+            made = self.batch(batch.data, batch.index, _notices(batch))
+            del self._begun[:1]
+            return made
         from .batch import INDEX_BYTES
 
         lot = self._lot
