@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 
 from . import abi, calls
+from .errors import PackageError
 from .layout import ArrayType
+from .stacks import is_stack
 from .targets import kind_of
 
 TYPE_CHECKING = False
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from .layout import Member
     from .package import EventSpec, MapSpec, Package, ProgramSpec
+    from .render.formats import Formats
 
 __all__ = ["describe"]
 
@@ -25,8 +28,12 @@ def describe(package: Package) -> dict[str, Any]:
     """`name`, `programs`, `maps`, `events`, `options`, `features`, `capabilities`, `warnings` and `sha256`.
 
     `features` and `capabilities` are those that the programs need which run unless told otherwise. Each program has its
-    own too, and the helpers that it may call; `writes` are those that change something beside its own maps.
+    own too, and the helpers that it may call; `writes` are those that change something beside its own maps. A member of
+    an event that is a stack trace has `stack`: `map`, where the stack is whose number it has, or None for addresses,
+    and `size_member`, if one says how many bytes of these there are.
     """
+    warnings = list(package.warnings)
+    formats = _formats(package, warnings)
     numbers = calls.helpers(package.elf)
     programs = [_program(spec, numbers[spec.name]) for spec in package.programs.values()]
     running = [one for one in programs if not one["optional"]] or programs
@@ -39,7 +46,7 @@ def describe(package: Package) -> dict[str, Any]:
         "name": package.name,
         "programs": programs,
         "maps": maps,
-        "events": [_event(spec) for spec in package.event_specs],
+        "events": [_event(spec, formats) for spec in package.event_specs],
         "options": [
             {
                 "name": spec.name,
@@ -56,7 +63,7 @@ def describe(package: Package) -> dict[str, Any]:
         ],
         "features": sorted(features),
         "capabilities": _sorted({name for one in running for name in one["capabilities"]}),
-        "warnings": list(package.warnings),
+        "warnings": warnings,
         "sha256": package.sha256,
     }
 
@@ -107,19 +114,30 @@ def _map(spec: MapSpec, package: Package) -> dict[str, Any]:
     }
 
 
-def _event(spec: EventSpec) -> dict[str, Any]:
+def _formats(package: Package, warnings: list[str]) -> Formats:
+    from .render.formats import formats
+
+    try:
+        return formats(package)
+    except PackageError as error:  # it can't be run, but it can be looked at
+        warnings.append(str(error))
+        return {}
+
+
+def _event(spec: EventSpec, formats: Formats) -> dict[str, Any]:
+    how = formats.get(spec.struct.name, {})
     return {
         "map": spec.map,
         "struct": spec.struct.name,
         "size_bytes": spec.struct.size_bytes,
         "when": f"{spec.kind_member} = {spec.kind_value}" if spec.kind_member is not None else None,
-        "members": [_member(member) for member in spec.struct.members],
+        "members": [_member(member, how.get(member.name)) for member in spec.struct.members],
         "tail": [{"name": part.name, "form": part.form, "size": part.size_member} for part in spec.tail_parts]
         or spec.tail_member,
     }
 
 
-def _member(member: Member) -> dict[str, Any]:
+def _member(member: Member, how: object) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": member.name or None,
         "type": member.type.spelling,
@@ -130,6 +148,8 @@ def _member(member: Member) -> dict[str, Any]:
         found["count"] = member.type.count
     if member.bit_size:
         found.update(bit_offset=member.bit_offset, bit_size=member.bit_size)
+    if is_stack(how):
+        found["stack"] = {"map": how.map, "size_member": how.size_member}
     return found
 
 

@@ -181,6 +181,45 @@ def test_for_people(source: Path) -> None:
         assert re.search(f"^{line}$", done.stdout, re.MULTILINE), (line, done.stdout)
 
 
+def build_annotated() -> snoopkit.Package:
+    return snoopkit.build(KERNEL_BPF / "stack_trace.bpf.c", KERNEL_BPF / "stack_trace.h")
+
+
+def test_stacks_are_told_from_numbers(tmp_path: Path) -> None:
+    """By our tags, and by eunomia-bpf's annotation of a map."""
+    expected: dict[snoopkit.Package, dict[str, tuple[str | None, str | None]]] = {
+        snoopkit.build(KERNEL_BPF / "stacks.bpf.c"): {
+            "kernel_id": ("stacks", None),
+            "user_id": ("stacks", None),
+            "user": (None, None),
+        },
+        build_annotated(): {"kstack": (None, "kstack_sz"), "ustack": (None, "ustack_sz")},
+    }
+    for package, stacks in expected.items():
+        (event,) = describe(package)["events"]
+        marked = {member["name"]: member["stack"] for member in event["members"] if "stack" in member}
+        assert {one: (how["map"], how["size_member"]) for one, how in marked.items()} == stacks
+        package.write(tmp_path / "package.json")
+        done = subprocess.run(
+            [SNOOPKIT, "inspect", tmp_path / "package.json"], capture_output=True, text=True, check=True
+        )
+        lines = [line for line in done.stdout.splitlines() if "a stack" in line]
+        assert [re.split(" {2,}", line)[3:] for line in lines] == [
+            [one, f"a stack's number in {map}" if map else f"a stack of {size} bytes" if size else "a stack"]
+            for one, (map, size) in stacks.items()
+        ]
+
+
+def test_a_stack_that_cannot_be_one_is_warned_of() -> None:
+    package = build_annotated()
+    meta = json.loads(json.dumps(package.meta))
+    (events,) = (map for map in meta["bpf_skel"]["maps"] if map["name"] == "events")
+    events["intepreter"]["stack_trace"]["field_map"]["ustack"] = "comm"
+    found = describe(snoopkit.Package(package.object, meta))
+    assert found["warnings"][-1].endswith("char[16] comm isn't a stack trace")
+    assert all("stack" not in member for member in found["events"][0]["members"])
+
+
 @pytest.mark.parametrize(
     "path", sorted(set(KERNEL_BPF.glob("*.bpf.c")) - {KERNEL_BPF / "tally.bpf.c"}), ids=lambda path: path.name
 )

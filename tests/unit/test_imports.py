@@ -53,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "standalone": SEAM,
     "btfhub": SEAM,
     "fetch": SEAM,
-    "describe": SEAM | {"abi", "calls", "targets"},
+    "describe": SEAM | {"abi", "calls", "render", "stacks", "targets"},
     "attach": SEAM | LIVE | {"loader", "targets"},
     "iterators": SEAM | LIVE | {"loader", "attach", "_decode", "events"},
     "transport": SEAM | LIVE | {"loader"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from ..commandline import CommandLine
 from ..options import printable
@@ -37,7 +38,10 @@ def main(argv: Sequence[str]) -> None:
     args = parser().parse_args(argv)
     from ..describe import describe
 
-    found = describe(read_target(args, "snoopkit inspect"))
+    package = read_target(args, "snoopkit inspect")
+    found = describe(package)
+    for warning in found["warnings"][len(package.warnings) :]:
+        print(f"snoopkit inspect: warning: {printable(warning)}", file=sys.stderr)
     if args.json:
         print(json.dumps(found, indent=2))
     else:
@@ -92,11 +96,19 @@ def _event(event: dict[str, Any]) -> Iterator[str]:
                 str(member["size_bytes"]),
                 member["type"],
                 f"{member['name'] or ''}{bits}",
+                _stack(member["stack"]) if "stack" in member else "",
             )
         )
     head = f"EVENT {event['struct']}: {event['size_bytes']} bytes, through {event['map']}{when}"
     yield from ["", printable(head)]
-    yield from list(_section("AT", "SIZE", "TYPE", "MEMBER", rows=rows))[1:]
+    yield from list(_section("AT", "SIZE", "TYPE", "MEMBER", "", rows=rows))[1:]
+
+
+def _stack(stack: dict[str, Any]) -> str:
+    if stack["map"] is not None:
+        return f"a stack's number in {stack['map']}"
+    size = stack["size_member"]
+    return f"a stack of {size} bytes" if size else "a stack"
 
 
 def _option(one: dict[str, Any]) -> tuple[str, ...]:
