@@ -25,14 +25,15 @@ LIBBPF, LIBBPF_EXIT, BPFTRACE, BCC, FORKSTAT = (
     "forkstat",
 )
 COMMANDS: dict[str, list[str]] = {
-    # No other hides secrets in a file.
-    OURS: [str(HERE.parent / ".venv/bin/execsnoop"), "--no-redact"],
+    OURS: [str(HERE.parent / ".venv/bin/execsnoop")],
     LIBBPF: ["/usr/sbin/execsnoop"],
     LIBBPF_EXIT: ["/usr/sbin/exitsnoop"],
     BPFTRACE: ["/usr/bin/bpftrace", "/usr/sbin/execsnoop.bt"],
     BCC: ["/usr/sbin/execsnoop-bpfcc"],
     FORKSTAT: ["/usr/bin/forkstat", "-e", "exec,exit"],
 }
+# No other hides secrets in a file.
+INTO_A_FILE = {OURS: ["--no-redact"]}
 PACKAGES = ("libbpf-tools", "bpftrace", "bpfcc-tools", "forkstat", "libbpf1", "clang-14")
 MARKER = f"marker-{os.getpid()}"
 SHOWN = {LIBBPF_EXIT: "true"}  # by what else a tool shows the spawner's program
@@ -119,7 +120,7 @@ def at_work(name: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A tool that writes into a file, attached and seen to work before the body begins."""
     with tempfile.TemporaryFile(dir=OUT) as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(cpus()[1]), *COMMANDS[name], *options],
+            ["taskset", "-c", str(cpus()[1]), *COMMANDS[name], *INTO_A_FILE.get(name, ()), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
