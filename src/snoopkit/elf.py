@@ -279,7 +279,8 @@ class Elf:
 def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
     """The object without DWARF and whatever only serves it; `also` names further sections to drop.
 
-    .BTF and .BTF.ext stay, their relocations go: no loader reads them. The same input gives the same bytes.
+    .BTF and .BTF.ext stay, their relocations go: no loader reads them; and so do the labels of jumps, nine symbols of
+    ten. The same input gives the same bytes.
     """
     elf = Elf.parse(data)
     dropped = {section.index for section in elf.sections if _is_debug(section) or section.name in also}
@@ -291,12 +292,17 @@ def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
             dropped.add(section.index)
     kept = [section for section in elf.sections if section.index not in dropped | names_sections]
     new_index = {section.index: index for index, section in enumerate(kept)}
+    wanted = _relocated(elf, kept)
     strings = _Strings()
     symbol_index: dict[int, int] = {}
     symbols = bytearray()
     locals_count = 0
     for index, symbol in enumerate(elf.symbols):
-        if symbol.section in dropped or symbol.type == STT_FILE:
+        if (
+            symbol.section in dropped
+            or symbol.type == STT_FILE
+            or (_is_label(symbol) and index not in wanted)
+        ):
             continue
         symbol_index[index] = len(symbol_index)
         locals_count += symbol.bind == STB_LOCAL
@@ -334,6 +340,21 @@ def strip_debug(data: bytes, also: tuple[str, ...] = ()) -> bytes:
 
 def _is_debug(section: Section) -> bool:
     return section.name.startswith(".debug_") or section.type == SHT_LLVM_ADDRSIG
+
+
+def _is_label(symbol: Symbol) -> bool:
+    return symbol.type == STT_NOTYPE and symbol.bind == STB_LOCAL and symbol.section != SHN_UNDEF
+
+
+def _relocated(elf: Elf, sections: list[Section]) -> set[int]:
+    """The symbols that relocations of these sections are about."""
+    return {
+        info >> 32
+        for section in sections
+        if section.type in (SHT_REL, SHT_RELA)
+        for at in range(0, section.size, section.entry_size)
+        for (info,) in [struct.unpack_from(elf.prefix + "Q", section.data, at + 8)]
+    }
 
 
 def _renumber(elf: Elf, section: Section, symbol_index: dict[int, int]) -> bytes:

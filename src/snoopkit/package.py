@@ -12,15 +12,14 @@ from .btf import KIND_ARRAY, KIND_DATASEC, KIND_PTR, KIND_STRUCT, Btf
 from .document import LARGEST_FILE_BYTES, inflate, packed, parse_json
 from .elf import Elf
 from .errors import PackageError
-from .layout import ArrayType, IntType, StructType, TailPart, locate, struct_type
-from .plans import event_plan
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
 if TYPE_CHECKING:
     import os
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
     from typing import Any, BinaryIO
 
+    from .layout import StructType, TailPart
     from .options import OptionSpec
 
 __all__ = ["EventSpec", "MapSpec", "Package", "ProgramSpec"]
@@ -94,28 +93,57 @@ class EventSpec:
 
     Where a map carries several, `kind_member` (a path such as "header.type") tells them apart by `kind_value`.
     A record may be shorter than its struct where `tail_member` is a trailing array; `tail_parts` stand in it one
-    after another.
+    after another. `struct` is laid out when it is first asked for: the kernel gets its programs sooner.
     """
 
-    __slots__ = ("kind_member", "kind_value", "map", "struct", "tail_member", "tail_parts", "type_id")
+    __slots__ = (
+        "_btf",
+        "_parts",
+        "_struct",
+        "kind_member",
+        "kind_value",
+        "map",
+        "tail_member",
+        "type_id",
+    )
 
     def __init__(
         self,
         map: str,
-        struct: StructType,
+        btf: Btf,
         type_id: int,
         kind_member: str | None = None,
         kind_value: int | None = None,
         tail_member: str | None = None,
-        tail_parts: tuple[TailPart, ...] = (),
+        tail_parts: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self.map = map
-        self.struct = struct
         self.type_id = type_id
         self.kind_member = kind_member
         self.kind_value = kind_value
         self.tail_member = tail_member
-        self.tail_parts = tail_parts
+        self._btf = btf
+        self._parts = tail_parts
+        self._struct: StructType | None = None
+
+    @property
+    def struct(self) -> StructType:
+        if self._struct is None:
+            from .layout import struct_type
+
+            self._struct = struct_type(self._btf, self.type_id)
+        return self._struct
+
+    @property
+    def size_bytes(self) -> int:
+        """The struct's."""
+        return self._btf.size_of(self.type_id)
+
+    @property
+    def tail_parts(self) -> tuple[TailPart, ...]:
+        from .layout import TailPart
+
+        return tuple([TailPart(part["name"], part["size_member"], part["form"]) for part in self._parts])
 
     def __repr__(self) -> str:
         return f"<EventSpec {self.struct.name} from {self.map}>"
@@ -126,9 +154,7 @@ class Package:
 
     - `name`; `doc`: what its source says about itself, by key; `warnings`: what is odd, but not wrong
     - `options`: `OptionSpec`s by name; `programs`: `ProgramSpec`s; `maps`: `MapSpec`s
-    - `events`: the `StructType` of the (first) event that comes through each map, by the map's name;
-      `event_specs`: all of them, as `EventSpec`s
-    - `iterators`: the `StructType` of what each BPF iterator writes, by the program's name, where the source says so
+    - `event_specs`: its events, as `EventSpec`s
     - `losses_map`: where the program counts its outputs; `ring_switches`: the variables that have it output to ring
       buffers, one for each source that was linked; none where it can't
     - `object`: the ELF's bytes; `meta`: the document's meta as it was; `elf` and `btf`: both already validated
@@ -159,20 +185,32 @@ class Package:
         own = meta.get("snoopkit") or {}
         exported = None if trusted and "events" in own else _exported(self.btf, meta)
         self.event_specs = (
-            _own_events(self.btf, self.maps, self.programs, own["events"])
+            _own_events(self.btf, self.maps, self.programs, own["events"], trusted)
             if "events" in own
             else _foreign_events(self.btf, self.maps, exported, meta, warnings)
         )
-        self.events: dict[str, StructType] = {}
-        self.iterators: dict[str, StructType] = {}
-        for spec in self.event_specs:
-            found = self.events if spec.map in self.maps else self.iterators
-            found.setdefault(spec.map, spec.struct)
         self.losses_map = _losses(self.maps, own.get("losses"))
         self.ring_switches = _ring_switches(self.elf, self.btf, own.get("ring"))
         for switch in self.ring_switches:
             self.options.pop(switch.name, None)
         self.warnings = tuple(warnings)
+
+    @property
+    def events(self) -> dict[str, StructType]:
+        """The struct of the (first) event that comes through each map, by the map's name."""
+        return self._first_structs(True)
+
+    @property
+    def iterators(self) -> dict[str, StructType]:
+        """The struct of what each BPF iterator writes, by the program's name, where the source says so."""
+        return self._first_structs(False)
+
+    def _first_structs(self, of_maps: bool) -> dict[str, StructType]:
+        found: dict[str, StructType] = {}
+        for spec in self.event_specs:
+            if (spec.map in self.maps) == of_maps and spec.map not in found:
+                found[spec.map] = spec.struct
+        return found
 
     @classmethod
     def read(cls, source: str | os.PathLike[str] | bytes | BinaryIO, *, trusted: bool = False) -> Package:
@@ -326,7 +364,11 @@ def is_event_source(name: str, maps: Mapping[str, MapSpec], iterators: Container
 
 
 def _own_events(
-    btf: Btf, maps: dict[str, MapSpec], programs: dict[str, ProgramSpec], entries: list[dict[str, Any]]
+    btf: Btf,
+    maps: dict[str, MapSpec],
+    programs: dict[str, ProgramSpec],
+    entries: list[dict[str, Any]],
+    trusted: bool,
 ) -> tuple[EventSpec, ...]:
     iterators = [spec.name for spec in programs.values() if spec.is_iterator]
     specs: list[EventSpec] = []
@@ -337,18 +379,14 @@ def _own_events(
             raise PackageError(
                 f"{path}.map: {entry['map']!r} isn't a perf event array, ring buffer or iterator of the object"
             )
-        struct = _struct(btf, entry["type_id"], f"{path}.type_id")
-        parts = tuple(
-            TailPart(part["name"], part["size_member"], part["form"])
-            for part in entry.get("tail_parts") or []
-        )
         member, value = entry.get("kind_member"), entry.get("kind_value")
         if (member is None) != (value is None):
             raise PackageError(f"{path}: kind_member and kind_value need each other")
-        spec = EventSpec(
-            entry["map"], struct, entry["type_id"], member, value, entry.get("tail_member"), parts
-        )
-        _check_event(spec, path)
+        tail, parts = entry.get("tail_member"), entry.get("tail_parts") or []
+        spec = EventSpec(entry["map"], btf, entry["type_id"], member, value, tail, parts)
+        if not trusted:
+            _struct(btf, entry["type_id"], f"{path}.type_id")
+            _check_event(spec, path)
         seen = kinds.setdefault(spec.map, set())
         kind = None if member is None or value is None else (member, value)
         if kind in seen or (seen and (kind is None or None in seen)):
@@ -398,7 +436,7 @@ def _foreign_events(
             )
             continue
         struct = _struct(btf, type_id, f"map {spec.name!r}")
-        event = EventSpec(spec.name, struct, type_id, tail_member=flexible_tail(struct))
+        event = EventSpec(spec.name, btf, type_id, tail_member=flexible_tail(struct))
         _check_event(event, f"map {spec.name!r}")
         specs.append(event)
     return tuple(specs)
@@ -409,6 +447,8 @@ def _struct(btf: Btf, type_id: int, path: str) -> StructType:
         raise PackageError(f"{path}: the object's BTF has no type {type_id}")
     if btf.types[btf.resolve(type_id)].kind != KIND_STRUCT:
         raise PackageError(f"{path}: type {type_id} of the object isn't a struct")
+    from .layout import struct_type
+
     struct = struct_type(btf, type_id)
     if not struct.members:
         raise PackageError(f"{path}: struct {struct.name!r} has no members")
@@ -416,6 +456,9 @@ def _struct(btf: Btf, type_id: int, path: str) -> StructType:
 
 
 def _check_event(spec: EventSpec, path: str) -> None:
+    from .layout import IntType, locate
+    from .plans import event_plan
+
     try:
         event_plan(spec.struct, tail_member=spec.tail_member, tail_parts=spec.tail_parts)
         if spec.kind_member is None or spec.kind_value is None:
@@ -431,6 +474,8 @@ def _check_event(spec: EventSpec, path: str) -> None:
 
 def flexible_tail(struct: StructType) -> str | None:
     """The name of the trailing array without a size, if the struct ends in one."""
+    from .layout import ArrayType
+
     last = struct.members[-1]
     return last.name if isinstance(last.type, ArrayType) and not last.type.count else None
 

@@ -7,7 +7,6 @@ from _thread import get_ident
 from time import monotonic
 
 from . import _core, transport as transports
-from .events import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from ._decode import Decoder
     from .batch import Batch
+    from .events import Lost
 
 __all__ = ["Reading"]
 
@@ -182,6 +182,8 @@ class Reading:
         found = self._decoder.events(batch.data, batch.index, start, stop)
         bad = 0
         if self._decoder.undecodable != before:  # by this, or by a batch in another thread
+            from .events import Lost
+
             bad = sum(isinstance(event, Lost) for event in found)
         return found, bad
 
@@ -224,6 +226,7 @@ class Reading:
             del self._begun[:1]
             return made
         from .batch import INDEX_BYTES
+        from .events import Lost
 
         lot = self._lot
         left = lot[len(lot) - self.left.__length_hint__() :]
@@ -264,6 +267,8 @@ class Reading:
 
 def _notices(batch: transports.Batch) -> list[Lost]:
     """What became known to be missing with this batch."""
+    from .events import Lost
+
     return [Lost(note.boottime_ns, note.cpu, note.map_name, note.count, note.cause) for note in batch.lost]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _thread import RLock
 
-from . import _core, attach as attaching, events, loader, targets, transport as transports
+from . import _core, attach as attaching, loader, targets, transport as transports
 from .errors import KernelError
 from .package import Package
 from .reading import Reading
@@ -130,6 +130,8 @@ class Snoop:
             self._transport = transports.open(self._object, self.package, buffer_bytes)
             self._links = attaching.attach_all(self._object, where)
             # Now that the kernel has no more to do: what happens meanwhile is in the rings.
+            from . import events
+
             decoder, self._event_types = events.decoder(
                 self.package, [*self.package.events, *self.package.iterators], **self._forms
             )

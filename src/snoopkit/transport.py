@@ -17,7 +17,6 @@ from time import monotonic
 
 from . import _core, features
 from .errors import MapError, PackageError, UnsupportedError
-from .layout import IntType, locate
 from .loader import explained
 
 TYPE_CHECKING = False  # not from typing: importing that costs start-up time
@@ -91,7 +90,7 @@ def prepare(
     """
     if transport is not None and transport not in TYPES:
         raise ValueError(f"transport is 'perf', 'ring' or None, not {transport!r}")
-    maps = [object.maps[name] for name in package.events]
+    maps = [object.maps[name] for name in _event_maps(package)]
     size = _wanted(package, buffer_bytes, len(maps))
     type = TYPES.get(transport or "")
     if package.ring_switches and maps:
@@ -125,16 +124,14 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
     `warnings` says so. Ring buffers have the size that they were created with. Raises MapError, and UnsupportedError
     where our boot clock isn't the kernel's.
     """
-    names = list(package.events)
+    names = _event_maps(package)
     if names:
         _check_clock()
     pages = _wanted(package, buffer_bytes, len(names)) // _core.PAGE_SIZE
     warnings: list[str] = []
     reader, pages = _open_reader(object, package, names, pages, warnings)
     try:
-        largest = max(
-            (spec.struct.size_bytes for spec in package.event_specs if spec.map in names), default=0
-        )
+        largest = max((spec.size_bytes for spec in package.event_specs if spec.map in names), default=0)
         if any(object.maps[name].type == MAP_TYPE_PERF_EVENT_ARRAY for name in names):
             size = pages * _core.PAGE_SIZE
             fits = min(size - RECORD_OVERHEAD_BYTES, LARGEST_RECORD_BYTES)
@@ -148,6 +145,11 @@ def open(object: Object, package: Package, buffer_bytes: int | None = None) -> T
     except BaseException:
         reader.close()
         raise
+
+
+def _event_maps(package: Package) -> list[str]:
+    """As `package.events`, whose structs nobody needs before the programs run."""
+    return list(dict.fromkeys([spec.map for spec in package.event_specs if spec.map in package.maps]))
 
 
 def _kind(type: int) -> str:
@@ -187,7 +189,7 @@ def _open_reader(
     wanted = pages
     maps = [object.maps[name] for name in names]
     is_perf = [map.type == MAP_TYPE_PERF_EVENT_ARRAY for map in maps]
-    times = [_time_offset(package, name) for name in names]
+    times = [None if perf else _time_offset(package, name) for perf, name in zip(is_perf, names, strict=True)]
     while True:
         sizes = [share // page for share in _shares(pages * page, len(names))]
         details = [size if perf else time for perf, size, time in zip(is_perf, sizes, times, strict=True)]
@@ -218,6 +220,8 @@ def _cure(error_number: int | None) -> str | None:
 
 def _time_offset(package: Package, name: str) -> int | None:
     """Where all records of a map have their boot time, if they do."""
+    from .layout import IntType, locate
+
     offsets: set[int | None] = set()
     for spec in package.event_specs:
         if spec.map == name:

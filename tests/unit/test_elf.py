@@ -84,6 +84,18 @@ def test_strip_drops_named_sections_and_their_symbols() -> None:
     assert [symbol.name for symbol in found.symbols] == ["", "on_x"]
 
 
+def test_strip_drops_labels_that_no_relocation_needs() -> None:
+    writer = ElfWriter()
+    program = writer.program("raw_tp/x", "on_x", 4)
+    writer.symbol("LBB0_1", program, 8, 0, elf.STT_NOTYPE, elf.STB_LOCAL)
+    writer.symbol("LBB0_2", program, 16, 0, elf.STT_NOTYPE, elf.STB_LOCAL)
+    needed = writer.symbol("LBB0_3", program, 24, 0, elf.STT_NOTYPE, elf.STB_LOCAL)
+    extern = writer.symbol("called", elf.SHN_UNDEF, 0, 0, elf.STT_NOTYPE, elf.STB_GLOBAL)
+    writer.relocate(program, (8, needed), (16, extern))
+    found = Elf.parse(strip_debug(writer.bytes()))
+    assert {symbol.name for symbol in found.symbols} == {"", "on_x", "LBB0_3", "called"}
+
+
 def test_strip_refuses_to_drop_what_is_needed() -> None:
     writer = ElfWriter()
     program = writer.program("raw_tp/x", "on_x")

@@ -7,7 +7,6 @@ import os
 import sys
 from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic
 
-from ..events import Lost
 from ..render.output import Output
 from .command import DONE, INCOMPLETE
 
@@ -281,6 +280,8 @@ class Live:
 
     def _print(self, lot: list[Any], source: Source, writer: Writer) -> bool:
         """Print one lot; whether that reached the limit of events."""
+        from ..events import Lost
+
         most = self.options.max_events
         rows, events, losses = [], 0, []
         for event in lot:
@@ -315,4 +316,6 @@ def _notice(source: Any, count: int) -> Any:
     make = getattr(source, "lost_event", None)
     if make is not None:
         return make(count, "output_full")
+    from ..events import Lost
+
     return Lost(clock_gettime_ns(CLOCK_BOOTTIME), -1, "", count, "output_full")
