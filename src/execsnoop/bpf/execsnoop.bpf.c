@@ -57,13 +57,13 @@ static __always_inline __u32 describe_program(struct exec_event *event, volatile
 		event->how |= IS_SECURE;
 	event->filename_size_bytes =
 		add_text(event, used, filename, FILENAME_CAPACITY_BYTES, FILENAME_TRUNCATED);
-	used += event->filename_size_bytes;
+	used = forgotten(slot_used, used + event->filename_size_bytes);
 	if (interpreter != filename) {
 		event->how |= IS_SCRIPT;
 		event->interpreter_size_bytes =
 			add_text(event, used, interpreter, INTERPRETER_CAPACITY_BYTES,
 				 INTERPRETER_TRUNCATED);
-		used += event->interpreter_size_bytes;
+		used = forgotten(slot_used, used + event->interpreter_size_bytes);
 	}
 	if (more && with_capabilities)
 		describe_capabilities(event, task);
@@ -100,6 +100,7 @@ static __always_inline int exec(void *ctx, struct task_struct *task, __u32 old_t
 	}
 	event->argv_captured_bytes = add_argv(event, task, used);
 	used += __builtin_offsetof(struct exec_event, tail) + event->argv_captured_bytes;
+	used = forgotten(&slot->used, used);
 
 	barrier_var(used);
 	if (used <= RECORD_LIMIT_BYTES)

@@ -53,18 +53,16 @@ static __always_inline _Bool list(struct listed_process *process, __u64 *used,
 	return 1;
 }
 
-struct arguments_area {
-	__u64 start, end, stack;
-	__u64 is_plain, has_stack;
+struct seen_area {
+	__u64 start, end, is_plain;
 };
 
-static long look_at_area(struct task_struct *task, struct vm_area_struct *area,
-			 struct arguments_area *wanted)
+/* Without a branch: the verifier goes through it several times. */
+static long look_at_area(struct task_struct *task, struct vm_area_struct *area, struct seen_area *seen)
 {
-	__u64 end = BPF_CORE_READ(area, vm_end);
-
-	wanted->is_plain = !BPF_CORE_READ(area, vm_ops) && wanted->end <= end;
-	wanted->has_stack = BPF_CORE_READ(area, vm_start) <= wanted->stack && wanted->stack < end;
+	seen->start = BPF_CORE_READ(area, vm_start);
+	seen->end = BPF_CORE_READ(area, vm_end);
+	seen->is_plain = !BPF_CORE_READ(area, vm_ops);
 	return 0;
 }
 
@@ -73,31 +71,32 @@ static long look_at_area(struct task_struct *task, struct vm_area_struct *area,
  * a file system in user space could let us wait for ever. Returns how many bytes of the tail are in
  * use.
  */
-static __always_inline __u32 add_listed_argv(struct listed_process *process, struct task_struct *task,
-					     struct task_struct *trusted, __u32 offset_bytes,
-					     __u32 room_bytes)
+static __always_inline __u32 add_listed_argv(struct listed_process *process, volatile __u64 *place,
+					     struct task_struct *task, struct task_struct *trusted,
+					     __u32 offset_bytes, __u32 room_bytes)
 {
 	struct mm_struct *mm = task->mm;
-	struct arguments_area area = {};
-	unsigned long size_bytes;
+	struct seen_area area = {};
+	unsigned long start, end, stack, size_bytes;
 
 	process->header.flags |= ARGV_UNREADABLE;
 	if (!mm)
 		return offset_bytes;
-	area.start = mm->arg_start;
-	area.end = mm->arg_end;
-	area.stack = mm->start_stack;
-	if (area.end <= area.start)
+	start = mm->arg_start;
+	end = mm->arg_end;
+	stack = mm->start_stack;
+	if (end <= start)
 		return offset_bytes;
-	size_bytes = area.end - area.start;
+	size_bytes = end - start;
 	process->argv_size_bytes = size_bytes;
-	bpf_find_vma(trusted, area.start, look_at_area, &area, 0);
-	if (!area.is_plain)
+	bpf_find_vma(trusted, start, look_at_area, &area, 0);
+	if (!area.is_plain || area.end < end)
 		return offset_bytes;
 	if (size_bytes > room_bytes) {
 		process->header.flags |= ARGV_TRUNCATED;
 		size_bytes = room_bytes;
 	}
+	size_bytes = forgotten(place, size_bytes);
 	barrier_var(offset_bytes);
 	if (offset_bytes >= TEXT_CAPACITY_BYTES)
 		return 0;
@@ -105,14 +104,14 @@ static __always_inline __u32 add_listed_argv(struct listed_process *process, str
 	if (!size_bytes || size_bytes > LISTED_TAIL_LIMIT_BYTES)
 		return 0;
 	/* The kernel put their number at the new stack's end, and hardly anybody writes there. */
-	if (area.has_stack)
-		bpf_copy_from_user_task(&process->argc, sizeof(process->argc),
-					(const void *)area.stack, trusted, 0);
+	if (area.start <= stack && stack < area.end)
+		bpf_copy_from_user_task(&process->argc, sizeof(process->argc), (const void *)stack,
+					trusted, 0);
 	if (bpf_copy_from_user_task(process->tail + offset_bytes, size_bytes,
-				    (const void *)area.start, trusted, 0))
+				    (const void *)start, trusted, 0))
 		return offset_bytes;
 	process->header.flags &= ~ARGV_UNREADABLE;
-	if (task->mm != mm || mm->arg_start != area.start || mm->arg_end != area.end) {
+	if (task->mm != mm || mm->arg_start != start || mm->arg_end != end) {
 		process->header.flags |= ARGV_RACED;
 		return offset_bytes;
 	}
@@ -160,7 +159,7 @@ static __always_inline int list_command(unsigned long long *ctx, const _Bool mor
 	if (more)
 		used = slot->used;
 	room = slot->listed < LISTED_LARGE_BYTES ? LISTED_TAIL_LIMIT_BYTES - used : LISTED_SHORT_BYTES;
-	used = add_listed_argv(process, task, each, used, room);
+	used = forgotten(&slot->used, add_listed_argv(process, &slot->used, task, each, used, room));
 	barrier_var(used);
 	if (used > LISTED_TAIL_LIMIT_BYTES)
 		return 0;
