@@ -8,10 +8,9 @@ measure text in the columns of a terminal.
 
 from __future__ import annotations
 
-from .._decode import base64, display, is_lossy, json, quote
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._decode import base64, display, is_lossy, json, quote
     from .cells import Column
     from .clock import WallClock
     from .fitting import cut, pad, width, wrap
@@ -49,12 +48,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Column": "cells",
-    "WallClock": "clock",
-    **dict.fromkeys(("cut", "pad", "width", "wrap"), "fitting"),
-    "Output": "output",
-    **dict.fromkeys(("BOLD", "DIM", "GREEN", "RED", "STRONG_RED", "YELLOW", "Screen"), "screen"),
-    **dict.fromkeys(("Csv", "JsonLines", "Table", "csv_row", "writer"), "writers"),
+    **dict.fromkeys(("base64", "display", "is_lossy", "json", "quote"), "_decode"),
+    "Column": "render.cells",
+    "WallClock": "render.clock",
+    **dict.fromkeys(("cut", "pad", "width", "wrap"), "render.fitting"),
+    "Output": "render.output",
+    **dict.fromkeys(("BOLD", "DIM", "GREEN", "RED", "STRONG_RED", "YELLOW", "Screen"), "render.screen"),
+    **dict.fromkeys(("Csv", "JsonLines", "Table", "csv_row", "writer"), "render.writers"),
 }
 
 
@@ -63,6 +63,6 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'snoopkit.render' has no attribute {name!r}")
-    module = __import__(f"snoopkit.render.{home}", fromlist=[name])
+    module = __import__(f"snoopkit.{home}", fromlist=[name])
     value = globals()[name] = getattr(module, name)
     return value
