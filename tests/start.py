@@ -89,6 +89,19 @@ LIVE = (
         "snoopkit.transport",
     }
 )
+# What the first events need, which come some milliseconds after the programs are attached: nothing waits for it.
+AFTERWARDS = {
+    "execsnoop.processes",
+    "execsnoop.records",
+    "execsnoop.snapshot",
+    "execsnoop.stream",
+    "execsnoop.views.table",
+    "snoopkit._decode",
+    "snoopkit.batch",
+    "snoopkit.events",
+    "snoopkit.layout",
+    "snoopkit.plans",
+}
 
 _ASK = """
 import sys

@@ -14,6 +14,21 @@ def test_a_live_run_loads_little(tmp_path: Path) -> None:
     assert modules - start.LIVE - start.argparse_alone(tmp_path) == set()
 
 
+_UNTIL_IT_ATTACHES = """
+import sys
+from snoopkit import attach
+attach.attach_all = lambda *_: sys.exit()
+from execsnoop.cli import main
+main()
+"""
+
+
+def test_what_events_need_is_loaded_once_the_programs_are_attached(tmp_path: Path) -> None:
+    modules = start.loaded(tmp_path, _UNTIL_IT_ATTACHES, "execsnoop")
+    assert "snoopkit.transport" in modules, "it did load"
+    assert modules & start.AFTERWARDS == set()
+
+
 # SIGALRM comes when it is running and has it send itself SIGTERM, which ends it in order.
 _FOR_TWO_SECONDS = """
 import _signal, os
