@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import gmtime, strftime
 
-from snoopkit.render import base64, is_lossy
+from snoopkit import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,10 +220,10 @@ class ProcessEvent:
         if "".join((*texts.values(), *argv)).isascii():
             return None
         found: dict[str, str | list[str]] = {
-            key: base64(text) for key, text in texts.items() if is_lossy(text)
+            key: render.base64(text) for key, text in texts.items() if render.is_lossy(text)
         }
-        if self.type != "fork" and any(map(is_lossy, argv)):
-            found["argv"] = [base64(argument) for argument in argv]
+        if self.type != "fork" and any(map(render.is_lossy, argv)):
+            found["argv"] = [render.base64(argument) for argument in argv]
         return found or None
 
     def as_dict(self) -> dict[str, Any]:
@@ -290,7 +290,9 @@ class ProcessEvent:
 
 
 def _replaced(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if is_lossy(text) else text
+    return (
+        text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if render.is_lossy(text) else text
+    )
 
 
 def _exact(base64: str) -> str:
