@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 from .build import OUT
 from .measure import cpus
+
+BURST_CALLS = 20_000  # 1.6 MB of records
 
 
 class Loop:
@@ -30,6 +33,15 @@ class Loop:
         self._process.stdin.write(f"{calls}\n")
         self._process.stdin.flush()
         return self._answer() / calls
+
+    def in_bursts(self, calls: int, pause_seconds: float) -> float:
+        """The same of calls in bursts that a ring has room for, so that a reader may be slower than the loop."""
+        spent = 0.0
+        for done in range(0, calls, BURST_CALLS):
+            count = min(BURST_CALLS, calls - done)
+            spent += self.ns_per_call(count) * count
+            time.sleep(pause_seconds)
+        return spent / calls
 
     def fastest_ns(self, calls: int, tries: int) -> float:
         """The fastest of several tries: what the machine does besides can only slow it down."""

@@ -17,18 +17,21 @@ from .measure import cpus
 
 BUFFER_BYTES = 2 << 20
 PRINTED = OUT / "events.txt"
+PATIENCE_SECONDS, TRIES = 15, 3
 
 Command = list[str | Path]
 
 
 class Reader(NamedTuple):
     """`command(pid)` traces that process, writes a line once it is ready, and ends by SIGINT or, if it `ends_by_input`,
-    when its input does. `count(said)` gives the events it has read and what it says is lost."""
+    when its input does. `count(said)` gives the events it has read and what it says is lost. It is given `calls`
+    events, and `pause_seconds` after each burst of them, so that it has read them before the next."""
 
     command: Callable[[int], Command]
     count: Callable[[str], tuple[int, int]]
     ends_by_input: bool = False
     calls: int = 400_000
+    pause_seconds: float = 0.01
 
 
 def reported(said: str) -> tuple[int, int]:
@@ -104,9 +107,15 @@ class Reading:
 
     def end(self) -> tuple[int, int]:
         """How many events it has read, and how many it says are lost."""
-        if not self.reader.ends_by_input:
-            self._process.send_signal(signal.SIGINT)
-        return self.reader.count(self._process.communicate()[0])
+        for _ in range(TRIES):
+            if not self.reader.ends_by_input:
+                self._process.send_signal(signal.SIGINT)  # of which bpftrace forgets one now and then
+            try:
+                return self.reader.count(self._process.communicate(timeout=PATIENCE_SECONDS)[0])
+            except subprocess.TimeoutExpired:
+                pass
+        self._process.kill()
+        sys.exit(f"bench: a reader does not end: {self.reader.command(0)}")
 
 
 def _used_by(pid: int) -> Used:
