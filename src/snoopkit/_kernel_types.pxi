@@ -26,6 +26,7 @@ cdef enum:
     BTF_MAGIC = 0xEB9F
     NO_MEMORY = -1
     NOT_SOUND = -2            # the BTF, or not of a kind that an extract can have
+    NOTED_BITS = 4            # of every sixteenth type it is noted where it is: fresh memory costs more than the search
 
 cdef struct Wanted:
     const char *name
@@ -45,7 +46,7 @@ cdef struct Types:
     size_t word_count
     const char *strings
     size_t strings_size
-    uint32_t *places          # of each type's record, in words
+    uint32_t *places          # of every sixteenth type's record, in words
     uint32_t type_count
 
 
@@ -60,6 +61,19 @@ cdef inline size_t _record_words(uint32_t info) noexcept nogil:
     """How long a type's record is; 0 for a kind that isn't known."""
     cdef uint32_t kind = info >> 24 & 31
     return _FIXED[kind] + <size_t>_EACH[kind] * (info & 0xffff)
+
+
+cdef const uint32_t *_record(const Types *types, uint32_t type_id) noexcept nogil:
+    cdef const uint32_t *record = types.words
+    if type_id >> NOTED_BITS:
+        record += types.places[type_id >> NOTED_BITS]
+        type_id &= (1 << NOTED_BITS) - 1
+    else:
+        type_id -= 1              # void has no record
+    while type_id:
+        record += _record_words(record[1])
+        type_id -= 1
+    return record
 
 
 cdef int _append(Words *to, uint32_t word) noexcept nogil:
@@ -95,42 +109,36 @@ cdef int _find_types(
         Words *found_exact) noexcept nogil:
     """Notes where each type is, and (name, id) of each struct, union and enum that is called as one of those wanted; of
     the last of these, from `first_exact` on, of functions and typedefs."""
-    cdef uint8_t begins[256], begins_exact[256]    # by the first two bytes, not all of them
+    cdef uint8_t begins[256]    # by the first two bytes, not all of them
     cdef size_t at = 0, words, length
     cdef uint32_t number = 1, info, kind, offset, one
     cdef const char *name
     memset(begins, 0, sizeof(begins))
-    memset(begins_exact, 0, sizeof(begins_exact))
     for one in range(wanted_count):
-        if one < first_exact:
-            begins[_first_two(wanted[one].name)] = 1
-            if wanted[one].length == 1:     # then a flavour's second byte is another
-                memset(begins, 1, sizeof(begins))
-        else:
-            begins_exact[_first_two(wanted[one].name)] = 1
+        begins[_first_two(wanted[one].name)] = 1
+        if one < first_exact and wanted[one].length == 1:     # then a flavour's second byte is another
+            memset(begins, 1, sizeof(begins))
     while at + 3 <= types.word_count:
         info = types.words[at + 1]
         words = _record_words(info)
         if words == 0 or at + words > types.word_count or number == types.type_count:
             return NOT_SOUND
-        types.places[number] = <uint32_t>at
-        kind = info >> 24 & 31
+        if number & ((1 << NOTED_BITS) - 1) == 0:
+            types.places[number >> NOTED_BITS] = <uint32_t>at
         offset = types.words[at]
-        if offset and kind in (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64):
-            if offset >= types.strings_size:
-                return NOT_SOUND
-            name = types.strings + offset
-            if begins[_first_two(name)]:
+        if offset >= types.strings_size:
+            return NOT_SOUND
+        name = types.strings + offset
+        # Before the kind, which no processor foresees. An empty name has no second byte that is its own.
+        if offset and begins[_first_two(name)] and name[0]:
+            kind = info >> 24 & 31
+            if kind in (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64):
                 length = _essential_length(name, strlen(name))
-                for one in range(wanted_count):
+                for one in range(first_exact):
                     if length == wanted[one].length and memcmp(name, wanted[one].name, length) == 0:
-                        if one < first_exact and (_append(found, one) < 0 or _append(found, number) < 0):
+                        if _append(found, one) < 0 or _append(found, number) < 0:
                             return NO_MEMORY
-        elif kind in (KIND_FUNC, KIND_TYPEDEF) and first_exact < wanted_count:
-            if offset >= types.strings_size:
-                return NOT_SOUND
-            name = types.strings + offset
-            if begins_exact[_first_two(name)]:
+            elif kind in (KIND_FUNC, KIND_TYPEDEF):
                 for one in range(first_exact, wanted_count):
                     if strcmp(name, wanted[one].name) == 0:
                         if _append(found_exact, one) < 0 or _append(found_exact, number) < 0:
@@ -190,7 +198,7 @@ cdef int64_t _number_in(Extract *extract, Types *types, uint32_t type_id) noexce
 
 cdef int _copy_type(Extract *extract, Types *types, uint32_t type_id) noexcept nogil:
     """One record with its names and types as the extract has them. What a pointer points to isn't in it."""
-    cdef const uint32_t *record = types.words + types.places[type_id]
+    cdef const uint32_t *record = _record(types, type_id)
     cdef uint32_t info = record[1], kind = info >> 24 & 31
     cdef size_t at, words = _record_words(info), each = 0
     cdef int64_t name = _name_in(extract, types, record[0]), third = record[2], value
@@ -258,7 +266,7 @@ cdef list _named(const Types *types, const Words *found, list names):
     """(name, id, kind) of what was found."""
     return [
         (names[found.words[at]], found.words[at + 1],
-         types.words[types.places[found.words[at + 1]] + 1] >> 24 & 31)
+         _record(types, found.words[at + 1])[1] >> 24 & 31)
         for at in range(0, found.count, 2)
     ]
 
@@ -344,7 +352,7 @@ cdef class KernelBtf:
         memset(&found_exact, 0, sizeof(found_exact))
         memset(&extract, 0, sizeof(extract))
         types.type_count = <uint32_t>(types.word_count // 3) + 1
-        types.places = <uint32_t *>malloc(types.type_count * sizeof(uint32_t))
+        types.places = <uint32_t *>malloc(((types.type_count >> NOTED_BITS) + 1) * sizeof(uint32_t))
         extract.numbers = <uint32_t *>calloc(types.type_count, sizeof(uint32_t))
         try:
             if wanted == NULL or types.places == NULL or extract.numbers == NULL:

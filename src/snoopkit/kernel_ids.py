@@ -7,7 +7,7 @@ programs have names under which libbpf takes what they are for from us.
 
 from __future__ import annotations
 
-from struct import pack, unpack_from
+from struct import iter_unpack, pack, unpack_from
 
 from .btf import KIND_DATASEC, KIND_FUNC, KIND_INT, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF
 from .elf import SECTION_BYTES, SHN_UNDEF, SHT_REL, STB_LOCAL, STT_NOTYPE, SYMBOL_BYTES
@@ -119,12 +119,10 @@ class Asked:
                 continue
             kept = bytearray()
             code = elf.sections[section.info]
-            for at in range(0, section.size, _REL_BYTES):
-                entry = section.data[at : at + _REL_BYTES]
-                offset, info = unpack_from("=QQ", entry)
+            for offset, info in iter_unpack("=QQ", section.data):
                 type_id = ids.get(info >> 32)
                 if type_id is None:
-                    kept += entry
+                    kept += pack("=QQ", offset, info)
                     continue
                 place = code.offset + offset
                 if offset + _ADDRESS_BYTES > code.size or object[place] != _CALL:

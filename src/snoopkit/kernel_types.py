@@ -175,6 +175,8 @@ def _without(
 
 def _essential(name: str) -> str:
     """Without a flavour: `task_struct___old` is another view of task_struct."""
+    if "___" not in name:
+        return name
     for at in range(len(name) - 5, -1, -1):
         if name[at + 1 : at + 4] == "___" and name[at] != "_" and name[at + 4] != "_":
             return name[: at + 1]
