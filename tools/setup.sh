@@ -177,6 +177,8 @@ if [ -n "$stale" ]; then
     for command in snoopkit execsnoop ecc ecli; do
         sed -i -e '/^import re$/d' -e '/sys.argv\[0\] = re\.sub(/d' ".venv/bin/$command"
     done
+    # For those who import distutils setuptools has a file that every start of Python goes through.
+    rm -f .venv/lib/python3*/site-packages/distutils-precedence.pth
     # So that the first start is as fast as the next, also where PYTHONDONTWRITEBYTECODE is set.
     .venv/bin/python -m compileall -q src
     mv .venv/.building "$built"
