@@ -129,7 +129,7 @@ cdef int _find_types(
         if offset >= types.strings_size:
             return NOT_SOUND
         name = types.strings + offset
-        # Before the kind, which no processor foresees. An empty name has no second byte that is its own.
+        # An empty name has no second byte that is its own.
         if offset and begins[_first_two(name)] and name[0]:
             kind = info >> 24 & 31
             if kind in (KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64):
