@@ -57,6 +57,7 @@ cdef enum:
     DRAIN_BYTES = 1 << 30           # of several rings at once: offsets in a store have 32 bits
     TYPICAL_BYTES = 40              # of a record, with all around it
     SMALLEST_SLAB = 1 << 16
+    MORE_BYTES = 1 << 20            # what a slab has besides what it is taken for, where that is much
 
 cdef uint64_t NEVER = <uint64_t>0xffffffffffffffff
 cdef size_t _PAGE_SIZE = sysconf(_SC_PAGE_SIZE)

@@ -146,41 +146,40 @@ cdef void _free(Store *store) noexcept nogil:
 @cython.no_gc
 @cython.final
 cdef class _Pool:
-    """Memory of slabs that nobody looks at any more: fresh pages would cost more than filling them."""
+    """Memory of a slab that nobody looks at any more: fresh pages would cost more than filling them."""
 
-    cdef Store spare[2]
-    cdef int count
+    cdef Store spare
+    cdef bint has_spare
 
     def __dealloc__(self):
-        while self.count:
-            self.count -= 1
-            _free(self.spare + self.count)
+        if self.has_spare:
+            _free(&self.spare)
 
     cdef _Slab take(self, size_t bytes, size_t records):
-        """An empty slab with room for more than this, by half at least: what is held back is to move seldom."""
+        """An empty slab with room for this much, and some more: what is held back is to move seldom."""
         cdef _Slab slab = _Slab.__new__(_Slab)
-        cdef Store *spare
-        while self.count:
-            self.count -= 1
-            spare = self.spare + self.count
-            if 2 * spare.room >= 3 * bytes and 2 * spare.index_room >= 3 * records:
-                slab.store = spare[0]
-                break
-            _free(spare)
-        else:
-            if _allocate(&slab.store, 2 * bytes + SMALLEST_SLAB, 2 * records + SMALLEST_SLAB // TYPICAL_BYTES) < 0:
-                raise MemoryError("a batch of records")
+        cdef size_t more = min(bytes, <size_t>MORE_BYTES)
+        if self.has_spare:
+            self.has_spare = False
+            if self.spare.room >= bytes + more // 2 and self.spare.index_room >= records + more // 2 // TYPICAL_BYTES:
+                slab.store = self.spare
+                slab.pool = self
+                return slab
+            _free(&self.spare)
+        more += SMALLEST_SLAB
+        if _allocate(&slab.store, bytes + more, records + more // TYPICAL_BYTES) < 0:
+            raise MemoryError("a batch of records")
         slab.pool = self
         return slab
 
     cdef void give(self, Store *store) noexcept:
-        if self.count < 2:
-            store.used = store.given = store.count = 0
-            store.unsorted = False
-            self.spare[self.count] = store[0]
-            self.count += 1
-        else:
+        if self.has_spare:
             _free(store)
+            return
+        store.used = store.given = store.count = 0
+        store.unsorted = False
+        self.spare = store[0]
+        self.has_spare = True
 
 
 @cython.no_gc

@@ -41,7 +41,7 @@ __all__ = ["Live", "add_live_options"]
 
 PACE_SECONDS = 0.1  # how soon an end without an event is noticed: a limit, a closed pipe
 BUSY_SECONDS = 0.02  # for how long the rings may wait for the output, and the output for the rings
-PIECE = 4000  # records made lines at a time: what is written then has no need of more memory than that
+PIECE = 4000  # records made lines or events at a time: there is no need of more memory than that
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:
@@ -246,16 +246,17 @@ class Live:
         except OSError:
             pass  # the source's own: the first error is the one to tell
 
-    # A writer that can do without events gets whole batches, from a source that has them.
+    # A source that has batches is asked for these: for a writer that can do without events, and to make of a large one
+    # a few events at a time.
 
     def _print_next(self, source: Any, writer: Any, seconds: float) -> bool:
         """Print what comes within that time; whether that reached the limit of events."""
-        if not (hasattr(writer, "lines") and hasattr(source, "batches")):
+        if not hasattr(source, "batches"):
             return self._print(source.poll(seconds), source, writer)
         return self._print_batch(next(source.batches(seconds)), source, writer)
 
     def _print_rest(self, source: Any, writer: Any) -> None:
-        if not (hasattr(writer, "lines") and hasattr(source, "finish_batches")):
+        if not hasattr(source, "finish_batches"):
             for lot in source.finish():
                 self._print(lot, source, writer)
             return
@@ -264,14 +265,16 @@ class Live:
 
     def _print_batch(self, batch: Batch, source: Any, writer: Any) -> bool:
         most = self.options.max_events
-        if most is not None and self.events + len(batch) > most:
-            return self._print([*batch.events(), *batch.losses], source, writer)
+        by_lines = hasattr(writer, "lines") and (most is None or self.events + len(batch) <= most)
         left = len(batch)
         for part in batch._parts(PIECE):
-            data, events = writer.lines(part)
             left -= len(part)
             try:
-                self._put(source, writer, data, events, part.losses)
+                if by_lines:
+                    data, events = writer.lines(part)
+                    self._put(source, writer, data, events, part.losses)
+                elif self._print([*part.events(), *part.losses], source, writer):
+                    return True
             except OSError as error:
                 if not isinstance(error, BrokenPipeError):
                     self.dropped += left  # nobody will write what is behind it
