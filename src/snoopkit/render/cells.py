@@ -51,6 +51,8 @@ class Aligner:
         self.columns = list(columns)
         self._screen = screen if screen is not None else Screen()
         self._lines_left = 0
+        self._template_of: list[int] = []  # the widths that it is for
+        self._template = ""
         self._fit()
 
     def _fit(self) -> None:
@@ -111,6 +113,18 @@ class Aligner:
                 texts[at] = cut(texts[at], wide)
 
     def _laid_out(self, texts: list[str]) -> str:
+        if self._template_of != self._widths:
+            self._template_of = self._widths[:]
+            self._template = " ".join(
+                [
+                    f"%{wide}s" if column.is_right else f"%-{wide}s"
+                    for column, wide in zip(self.columns, self._widths, strict=True)
+                ]
+            )
+        line = self._template % tuple(texts)
+        # As a rule: nothing is wider than its column, or it would be longer.
+        if line.isascii() and len(line) == sum(self._widths) + len(texts) - 1:
+            return line.rstrip(" ")
         line = ""
         start = taken = 0
         for column, wide, text in zip(self.columns, self._widths, texts, strict=True):
@@ -125,6 +139,8 @@ class Aligner:
 
 def cell(value: Any) -> str:
     """A value as a table shows it: text as it is but harmless, lists of text as a shell would quote them."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return display(value)
     if value is True or value is False:
@@ -138,6 +154,8 @@ def cell(value: Any) -> str:
 
 def shown(value: Any, formats: Formats) -> Any:
     """With structs as dicts, however deep, whose members that have a format are text; but for stacks."""
+    if type(value) is int or type(value) is str:
+        return value
     if isinstance(value, list):
         return [shown(item, formats) for item in value]
     if not hasattr(value, "_asdict"):

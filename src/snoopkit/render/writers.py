@@ -83,6 +83,7 @@ class Table:
             columns += [Column("PROGRAM", max([len(name) for name in package.programs], default=0))]
             columns += [Column("MESSAGE")]
         self._aligner = Aligner(columns, screen)
+        self._members: dict[str, list[tuple[str | None, Any]]] = {}
         self._samples: SampleRows | None = None
 
     def header(self) -> bytes:
@@ -114,16 +115,28 @@ class Table:
 
             lines = [f"    {line}\n" for line in stack_lines(event)]
             return self.row(event.event) + "".join(lines).encode("utf-8", "backslashreplace")
-        by_member = self._formats.get(event._struct, {})
+        members = self._members.get(event._struct)
+        if members is None:
+            members = self._members[event._struct] = self._members_of(event)
         cells = {
-            name: by_member[name](value) if name in by_member else cell(shown(value, self._formats))
-            for name, value in zip(event._fields, event, strict=True)
-            if not is_stack(by_member.get(name))
+            name: str(value) if format is None and type(value) is int else self._cell(value, format)
+            for (name, format), value in zip(members, event, strict=True)
+            if name is not None
         }
         if self._is_single:
             return self._aligner.line([time, *cells.values()])
         pairs = " ".join([f"{name}={text}" for name, text in cells.items()])
         return self._aligner.line([time, event._struct, pairs])
+
+    def _members_of(self, event: Any) -> list[tuple[str | None, Any]]:
+        """Each member's name and, where it has one, its format; no name where it has no cell."""
+        by_member = self._formats.get(event._struct, {})
+        return [
+            (None if is_stack(by_member.get(name)) else name, by_member.get(name)) for name in event._fields
+        ]
+
+    def _cell(self, value: Any, format: Any) -> str:
+        return format(value) if format is not None else cell(shown(value, self._formats))
 
     def _message(self, time: str, found: Message) -> bytes:
         programs, text = "|".join(found.candidates), display(found.message)
