@@ -95,7 +95,11 @@ def held(pid: int) -> tuple[set[int], set[int]]:
     programs: set[int] = set()
     links: set[int] = set()
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        told = dict(re.findall(r"^(link_id|prog_id):\s*(\d+)", path.read_text(), re.MULTILINE))
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            continue  # a file that it read, and has closed since: no program and no link is given up so
+        told = dict(re.findall(r"^(link_id|prog_id):\s*(\d+)", text, re.MULTILINE))
         if "link_id" in told:
             links.add(int(told["link_id"]))
         elif "prog_id" in told:
