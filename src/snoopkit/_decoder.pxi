@@ -272,22 +272,10 @@ cdef struct Text:             # where a row has one
     Py_ssize_t size
 
 
-cdef inline void copy(char *to, const char *source, Py_ssize_t size) noexcept:
-    """What memcpy does, without a call for what is small."""
-    cdef Py_ssize_t at = 0
-    if size < 16 or size > 256:
-        memcpy(to, source, size)
-        return
-    while at <= size - 16:
-        memcpy(to + at, source + at, 16)
-        at += 16
-    memcpy(to + size - 16, source + size - 16, 16)
-
-
 cdef inline void copy_row(
     char *row, const uint8_t *record, Py_ssize_t fixed, Py_ssize_t size, const Text *text, const Text *end
 ) noexcept:
-    copy(row, <const char *> record, fixed)
+    memcpy(row, record, fixed)
     if fixed < size:
         memset(row + fixed, 0, size - fixed)
     while text != end:

@@ -33,6 +33,7 @@ __all__ = [
     "StructType",
     "TailPart",
     "c_type",
+    "flexible_tail",
     "locate",
     "struct_type",
 ]
@@ -204,6 +205,12 @@ class StructType(CType):
             if member.name == name:
                 return member
         raise KeyError(name)
+
+
+def flexible_tail(struct: StructType) -> str | None:
+    """The name of the trailing array without a size, if the struct ends in one."""
+    last = struct.members[-1]
+    return last.name if isinstance(last.type, ArrayType) and not last.type.count else None
 
 
 class TailPart:

@@ -96,16 +96,7 @@ class EventSpec:
     after another. `struct` is laid out when it is first asked for: the kernel gets its programs sooner.
     """
 
-    __slots__ = (
-        "_btf",
-        "_parts",
-        "_struct",
-        "kind_member",
-        "kind_value",
-        "map",
-        "tail_member",
-        "type_id",
-    )
+    __slots__ = ("_btf", "_parts", "_struct", "kind_member", "kind_value", "map", "tail_member", "type_id")
 
     def __init__(
         self,
@@ -419,6 +410,8 @@ def _foreign_events(
     btf: Btf, maps: dict[str, MapSpec], first: int | None, meta: dict[str, Any], warnings: list[str]
 ) -> tuple[EventSpec, ...]:
     """A package of somebody else's: each event map carries the first exported type, unless it says otherwise."""
+    from .layout import flexible_tail
+
     several = meta.get("enable_multiple_export_types", False)
     specs = []
     for spec in maps.values():
@@ -435,8 +428,8 @@ def _foreign_events(
                 f"map {spec.name}: the package doesn't say what its records are (--event {spec.name}=STRUCT does)"
             )
             continue
-        struct = _struct(btf, type_id, f"map {spec.name!r}")
-        event = EventSpec(spec.name, btf, type_id, tail_member=flexible_tail(struct))
+        tail = flexible_tail(_struct(btf, type_id, f"map {spec.name!r}"))
+        event = EventSpec(spec.name, btf, type_id, tail_member=tail)
         _check_event(event, f"map {spec.name!r}")
         specs.append(event)
     return tuple(specs)
@@ -470,14 +463,6 @@ def _check_event(spec: EventSpec, path: str) -> None:
         raise PackageError(f"{path}.kind_member: {spec.kind_member!r} isn't a plain integer")
     if not 0 <= spec.kind_value < 1 << 8 * kind.type.size_bytes:
         raise PackageError(f"{path}.kind_value: {spec.kind_value} doesn't fit {spec.kind_member!r}")
-
-
-def flexible_tail(struct: StructType) -> str | None:
-    """The name of the trailing array without a size, if the struct ends in one."""
-    from .layout import ArrayType
-
-    last = struct.members[-1]
-    return last.name if isinstance(last.type, ArrayType) and not last.type.count else None
 
 
 def _losses(maps: dict[str, MapSpec], name: str | None) -> str | None:

@@ -21,9 +21,9 @@ from .btf import (
 from .cdecl import type_name
 from .elf import SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS
 from .errors import CompileError
-from .layout import struct_type
+from .layout import flexible_tail, struct_type
 from .options import KCONFIG, plain_type
-from .package import EVENT_MAP_TYPES, flexible_tail, is_event_source, is_iterator, read_maps
+from .package import EVENT_MAP_TYPES, is_event_source, is_iterator, read_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
